@@ -1,0 +1,1 @@
+"""Benchmarks, read from the hub, from the user's files or from the embedded samples."""

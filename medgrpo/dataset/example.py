@@ -1,0 +1,34 @@
+"""The one row shape that every dataset, prompt, reward and metric shares."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+LETTERS = "ABCDEFGHIJ"
+
+
+class Example(TypedDict):
+    """One question with its gold answer.
+
+    Options and passages are lists, not mappings, so that Arrow stores every dataset alike.
+    """
+
+    id: str
+    question: str
+    context: list[str]  # passages; empty when the question stands alone (MedQA)
+    options: list[str]  # option texts in letter order; empty when there are none
+    answer: str  # gold text; list items joined by "; ", synonyms of one item by " | "
+    label: str | None  # gold class ("B", "yes"), None for lists and free text
+    explanation: str  # gold reasoning, "" when the benchmark has none
+
+
+def option_line(row: Example, letter: str) -> str:
+    """`"B"` -> `"B) option text"`: how prompts show an option and how answers repeat it."""
+    return f"{letter}) {row['options'][LETTERS.index(letter)]}"
+
+
+def gold_text(row: Example) -> str:
+    """The gold answer as a reader would write it: `"B) option text"`, `"yes"`, `"a; b"`."""
+    if row["options"] and row["label"]:
+        return option_line(row, row["label"])
+    return row["answer"]

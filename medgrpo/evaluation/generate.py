@@ -1,0 +1,121 @@
+"""Greedy answers in batches: the same as one at a time, sooner.
+
+Prompts are sorted by length, so that a batch pads little, and the longest come first, so that
+memory that will not suffice fails at once. Settings that a model carries (Qwen's repetition
+penalty, Llama's temperature) are overridden: greedy means the likeliest token, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+
+class Generation(NamedTuple):
+    """What a model wrote."""
+
+    text: str  # without special tokens
+    tokens: int  # its length, the end token included
+
+
+def generate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[list[dict[str, str]]],
+    *,
+    batch_size: int,
+    max_new_tokens: int,
+    chat_template_kwargs: dict[str, Any] | None = None,
+    on_progress: Callable[[int], None] = lambda answered: None,
+) -> list[Generation]:
+    """The greedy response to each prompt (chat messages), in the order of `prompts`.
+
+    `model` may be a PeftModel; it comes back in the mode in which it was. `on_progress` gets the
+    number of prompts answered so far, after each batch.
+    """
+    texts = [
+        tokenizer.apply_chat_template(
+            prompt, tokenize=False, add_generation_prompt=True, **(chat_template_kwargs or {})
+        )
+        for prompt in prompts
+    ]
+    ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
+    config = _greedy(model, tokenizer, max_new_tokens)
+    answers: dict[int, Generation] = {}
+    with _evaluating(model):
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            written = _write(model, tokenizer, [ids[index] for index in batch], config)
+            answers.update(zip(batch, written, strict=True))
+            on_progress(len(answers))
+    return [answers[index] for index in range(len(prompts))]
+
+
+def _write(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    ids: list[list[int]],
+    config: GenerationConfig,
+) -> list[Generation]:
+    """Answer one batch of token ids, padded on the left."""
+    batch = tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt")
+    output = model.generate(**batch.to(model.device), generation_config=config)
+    completions = output[:, batch["input_ids"].shape[1] :].cpu()
+    lengths = _lengths(completions, config.eos_token_id)
+    texts = [
+        tokenizer.decode(row[:length], skip_special_tokens=True)
+        for row, length in zip(completions, lengths, strict=True)
+    ]
+    return list(map(Generation, texts, lengths))
+
+
+def _lengths(completions: torch.Tensor, ends: list[int]) -> list[int]:
+    """Tokens of each row [rows, tokens] up to its first end token, that one included."""
+    import torch
+
+    ended = torch.isin(completions, torch.tensor(ends)).int()
+    before_end = (ended.cumsum(dim=1) - ended) == 0
+    return before_end.sum(dim=1).tolist()
+
+
+def _greedy(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_new_tokens: int
+) -> GenerationConfig:
+    """A generation config that leaves nothing to the one that the model carries."""
+    from transformers import GenerationConfig
+
+    ends = model.generation_config.eos_token_id
+    ends = {*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id} - {None}
+    return GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        num_beams=1,
+        temperature=1.0,
+        top_p=1.0,
+        top_k=50,
+        repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
+        use_cache=True,
+        eos_token_id=sorted(ends),
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+@contextmanager
+def _evaluating(model: PreTrainedModel) -> Iterator[None]:
+    """Without dropout and gradients; back in training mode afterwards if it was in it."""
+    import torch
+
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)

@@ -1,0 +1,1 @@
+"""Loading a policy: base model, tokenizer and adapter."""

@@ -1,0 +1,64 @@
+"""What every way of loading a model shares: its fields and where its adapter comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+
+from annotated_types import Ge
+
+from medgrpo.errors import UserError
+from medgrpo.model.lora import LoRA
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class Policy(NamedTuple):
+    """A model ready to generate and to be trained, with its tokenizer (padding on the left)."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+
+@dataclass(kw_only=True)
+class ModelSource:
+    """A base model as the config describes it."""
+
+    name_or_path: str  # hub id, folder, or "medgrpo/tiny" for the embedded model
+    device: Literal["cpu", "cuda"]  # chosen by the profile, never fallen back from
+    revision: str | None = None  # hub commit
+    max_seq_length: Annotated[int, Ge(1)] = 2048  # prompt and completion, in tokens
+    load_in_4bit: bool = False  # NF4 weights (QLoRA, Dettmers et al. 2023)
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None  # None: what the device has
+    adapter: str | None = None  # run folder or adapter folder to continue from
+    threads: Annotated[int, Ge(1)] | None = None  # of the CPU; None: torch's own choice
+
+    def load(self, lora: LoRA | None) -> Policy:
+        """Load base model and tokenizer and put the adapter on: new, continued, or none."""
+        raise NotImplementedError
+
+    def prepare_device(self) -> None:
+        """Set the CPU's threads. Raises UserError for a CUDA GPU that torch does not see."""
+        import torch
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise UserError(
+                "model.device: cuda was asked for (profile=gpu does), but torch sees no CUDA GPU. "
+                "Run where there is one, or choose profile=laptop."
+            )
+
+    def adapter_path(self) -> Path | None:
+        """The folder of `adapter` that holds adapter_config.json. Raises UserError if none."""
+        if self.adapter is None:
+            return None
+        for path in (Path(self.adapter), Path(self.adapter) / "adapter"):
+            if (path / "adapter_config.json").is_file():
+                return path
+        raise UserError(
+            f"model.adapter: {self.adapter} holds no adapter_config.json, "
+            "neither itself nor in its folder adapter/"
+        )

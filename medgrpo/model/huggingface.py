@@ -1,0 +1,92 @@
+"""Load a policy with transformers, PEFT and, for 4 bit, bitsandbytes: CPU or GPU, any model."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medgrpo.errors import UserError
+from medgrpo.model.base import ModelSource, Policy
+from medgrpo.model.lora import LoRA
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+TINY = Path(__file__).parent / "tiny" / "weights"
+
+
+class HuggingFaceModel(ModelSource):
+    """`AutoModelForCausalLM` with a LoRA adapter through PEFT."""
+
+    def load(self, lora: LoRA | None) -> Policy:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        self.prepare_device()
+        adapter = self.adapter_path()
+        where = str(TINY) if self.name_or_path == "medgrpo/tiny" else self.name_or_path
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(where, revision=self.revision)
+            model = AutoModelForCausalLM.from_pretrained(
+                where,
+                revision=self.revision,
+                dtype=self._dtype(),
+                device_map=self.device,
+                **self._quantization(),
+            )
+        except OSError as error:
+            raise UserError(
+                f"model.name_or_path: cannot load {self.name_or_path} ({error}). Give a folder, "
+                "a hub id that this machine can reach, or medgrpo/tiny."
+            ) from error
+        tokenizer.padding_side = "left"
+        tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+        model = self._adapt(model, lora, adapter)
+        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        total = sum(p.numel() for p in model.parameters())
+        log.info(
+            "model: %s, %s of %s parameters trained", self.name_or_path, *map(_n, (trained, total))
+        )
+        return Policy(model, tokenizer)
+
+    def _dtype(self) -> torch.dtype:
+        import torch
+
+        if self.dtype is not None:
+            return getattr(torch, self.dtype)
+        if self.device == "cpu":
+            return torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+    def _quantization(self) -> dict[str, Any]:
+        if not self.load_in_4bit:
+            return {}
+        from transformers import BitsAndBytesConfig
+
+        return {
+            "quantization_config": BitsAndBytesConfig(
+                load_in_4bit=True,
+                bnb_4bit_quant_type="nf4",
+                bnb_4bit_use_double_quant=True,
+                bnb_4bit_compute_dtype=self._dtype(),
+            )
+        }
+
+    def _adapt(self, model: Any, lora: LoRA | None, adapter: Path | None) -> Any:
+        from peft import PeftModel, get_peft_model, prepare_model_for_kbit_training
+
+        if self.load_in_4bit:
+            model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+        if adapter is not None:
+            return PeftModel.from_pretrained(model, str(adapter), is_trainable=lora is not None)
+        return model if lora is None else get_peft_model(model, lora.peft_config())
+
+
+def _n(count: int) -> str:
+    """A parameter count as people write it: `1.3 M`."""
+    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return str(count)

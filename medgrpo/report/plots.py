@@ -1,0 +1,133 @@
+"""The two pictures of a training: the total reward, and each reward by itself.
+
+Drawn from metrics.jsonl alone, so that they can be drawn again at any time. Figures are made as
+objects, without pyplot's global state: a sweep draws many in one process. Colours are
+Okabe and Ito's (https://jfly.uni-koeln.de/color/), told apart by colour-blind readers.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from medgrpo.rundir import RunFolder, replacing
+from medgrpo.tracking.metrics_log import read_log
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
+PANELS_IN_A_ROW = 4
+
+
+def plot_run(folder: RunFolder) -> None:
+    """Draw plots/reward.png and plots/rewards.png; a run without rewards is told so there."""
+    rows = [row for row in read_log(folder.metrics) if row.get("reward") is not None]
+    names = sorted({name_of(key) for row in rows for key in row if is_mean(key)})
+    for file, figure in {
+        "reward.png": total_figure(rows) if rows else _nothing(),
+        "rewards.png": panels_figure(rows, names) if names else _nothing(),
+    }.items():
+        with replacing(folder.plots / file) as temporary:
+            figure.savefig(temporary, format="png", dpi=150)
+
+
+def is_mean(key: str) -> bool:
+    """Whether a logged value is the mean of one reward: `rewards/<name>/mean`."""
+    return key.startswith("rewards/") and key.endswith("/mean")
+
+
+def name_of(key: str) -> str:
+    """`rewards/<name>/mean` -> `<name>`."""
+    return key.removeprefix("rewards/").removesuffix("/mean")
+
+
+def total_figure(rows: list[dict[str, Any]]) -> Figure:
+    """The weighted sum of all rewards, its mean over each step's completions."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    steps, reward = _column(rows, "step"), _column(rows, "reward")
+    spread = _column(rows, "reward_std")
+    band = axes.fill_between(steps, reward - spread, reward + spread, color=BLUE, alpha=0.12, lw=0)
+    band.set_label("± 1 standard deviation of the completions")
+    _curve(axes, steps, reward, "mean of the step's completions")
+    axes.set_title("Total reward (weighted sum) during training", loc="left", fontsize=12)
+    axes.set_xlabel("training step")
+    axes.set_ylabel("total reward")
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    return figure
+
+
+def panels_figure(rows: list[dict[str, Any]], names: list[str]) -> Figure:
+    """A panel for each reward's unweighted mean, all on the scale 0 to 1."""
+    from matplotlib.figure import Figure
+
+    across = min(PANELS_IN_A_ROW, len(names))
+    down = math.ceil(len(names) / across)
+    figure = Figure(figsize=(max(2.6 * across, 5), 2.1 * down + 0.6), layout="constrained")
+    grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes, name in zip(grid, names, strict=False):
+        values = _column(rows, f"rewards/{name}/mean")
+        ends = _curve(axes, _column(rows, "step"), values, None)
+        corner = {"transform": axes.transAxes, "ha": "right", "fontsize": 9, "color": GREY}
+        axes.text(0.98, 0.04, ends, **corner)
+        axes.set_title("\n".join(textwrap.wrap(name, 27)), fontsize=9)
+        axes.tick_params(labelbottom=True, labelsize=8)
+        axes.set_ylim(-0.03, 1.03)
+    for axes in grid[len(names) :]:
+        axes.set_visible(False)
+    figure.suptitle("Mean of each reward during training (before weights)", fontsize=11)
+    figure.supxlabel("training step", fontsize=9)
+    figure.supylabel("mean reward", fontsize=9)
+    return figure
+
+
+def _curve(axes: Axes, steps: np.ndarray, values: np.ndarray, label: str | None) -> str:
+    """Each step's value pale, their moving average strong; dots where a line would not show.
+
+    Returns where the average starts and ends, as text.
+    """
+    marker = "o" if len(steps) <= 20 else None
+    axes.plot(steps, values, color=BLUE, alpha=0.45, lw=1, marker=marker, ms=4, label=label)
+    window = min(25, len(steps) // 10) | 1
+    average = _smooth(values, window)
+    if window > 1:
+        text = f"moving average over {window} points" if label else None
+        axes.plot(steps, average, color=ORANGE, lw=2, label=text)
+    axes.grid(color="#DDDDDD", lw=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlim(0, steps[-1] * 1.02 + 0.5)
+    axes.locator_params(axis="x", integer=True, nbins=5)
+    return f"{average[0]:.2f} → {average[-1]:.2f}"
+
+
+def _smooth(values: np.ndarray, window: int) -> np.ndarray:
+    """The mean of the known values among the `window` (odd) around each; NaN where none is."""
+    import numpy as np
+
+    known = np.isfinite(values)
+    ones = np.ones(window)
+    total = np.convolve(np.where(known, values, 0.0), ones, mode="same")
+    count = np.convolve(known, ones, mode="same")
+    return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0.5)
+
+
+def _column(rows: list[dict[str, Any]], key: str) -> np.ndarray:
+    """One value a row; NaN where it is missing, which plots as a gap."""
+    import numpy as np
+
+    return np.array([row.get(key) for row in rows], dtype=float)
+
+
+def _nothing() -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 2))
+    text = "No rewards were logged in this run."
+    figure.text(0.5, 0.5, text, ha="center", va="center", color=GREY, fontsize=12)
+    return figure

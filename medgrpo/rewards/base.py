@@ -1,0 +1,147 @@
+"""What TRL's GRPOTrainer calls: a batch of completions in, one score in [0, 1] each out.
+
+A reward answers one question about one response; this module does the rest: TRL's calling
+convention (as in `trl/rewards/`), order, and for judged rewards concurrency, duplicates, failures
+and what a judge is shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import re
+from abc import ABC, abstractmethod
+from typing import Any, TypeAlias, cast
+
+from medgrpo.dataset.example import LETTERS, Example, gold_text, option_line
+from medgrpo.judge.client import Judge, JudgeError
+from medgrpo.rewards.tags import extract_answer, strip_tags
+
+Completion: TypeAlias = str | list[dict[str, str]]  # plain text or the messages of one turn
+
+_BARE_LETTER = re.compile(r"^[^\w\n]*([A-Ja-j])[^\w\n]*$", re.MULTILINE)
+_SAYS_SOMETHING = re.compile(r"\w")
+
+_log = logging.getLogger(__name__)
+
+
+def response_text(completion: Completion) -> str:
+    """The text that the model wrote last, of either kind of completion."""
+    return completion if isinstance(completion, str) else completion[-1]["content"] or ""
+
+
+def _pairs(
+    completions: list[Completion], columns: dict[str, list[Any]]
+) -> list[tuple[str, Example]]:
+    """Each completion's text with its row, rebuilt from the columns that TRL passes along."""
+    fields = {key: columns[key] for key in Example.__annotations__}
+    rows = [dict(zip(fields, values, strict=True)) for values in zip(*fields.values(), strict=True)]
+    texts = map(response_text, completions)
+    return [(text, cast(Example, row)) for text, row in zip(texts, rows, strict=True)]
+
+
+class Reward:
+    """A reward's weight in the total, and the name under which it is logged (its config key)."""
+
+    def __init__(self, *, weight: float, name: str) -> None:
+        self.weight = weight
+        self.__name__ = name  # TRL logs rewards/<__name__>/mean
+
+
+class RuleReward(Reward, ABC):
+    """A reward that is computed: the same pair always scores the same."""
+
+    @abstractmethod
+    def score(self, response: str, row: Example) -> float:
+        """The score of one response, in [0, 1]."""
+
+    def __call__(self, completions: list[Completion], **columns: Any) -> list[float]:
+        """Scores of a batch, in order. `columns` hold the fields of an Example as lists."""
+        return [self.score(response, row) for response, row in _pairs(completions, columns)]
+
+
+class JudgedReward(Reward, ABC):
+    """A reward that a judge decides.
+
+    The judge sees no more of a response than `reads` returns. What holds no letter and no digit
+    scores 0.0 unjudged (DeepEval gives it full marks: it claims nothing). The distinct texts of a
+    batch are judged at the same time and once each: generations of a group repeat each other.
+    """
+
+    def __init__(self, *, judge: Judge, weight: float, name: str) -> None:
+        super().__init__(weight=weight, name=name)
+        self.judge = judge
+        self.asked = 0  # verdicts asked of the judge since the start
+        self.failed = 0  # those of them that it failed to give
+
+    def reads(self, response: str, row: Example) -> str:
+        """The part of a response that is judged: all of it, unless a subclass says otherwise."""
+        return whole_response(response, row)
+
+    @abstractmethod
+    async def verdict(self, text: str, row: Example) -> float:
+        """The judge's score of one text that says something; the caller clips it to [0, 1].
+
+        Raises JudgeError when the judge gives none. Many calls run at the same time, so a
+        verdict must leave nothing behind on the reward.
+        """
+
+    async def __call__(self, completions: list[Completion], **columns: Any) -> list[float | None]:
+        """Scores of a batch, in order; None where the judge failed, which never means "bad"."""
+        pairs = [(self.reads(text, row), row) for text, row in _pairs(completions, columns)]
+        keys = [(text, repr(row)) for text, row in pairs]
+        distinct = dict(zip(keys, pairs, strict=True))
+        scores = await asyncio.gather(*(self._score(*pair) for pair in distinct.values()))
+        by_key = dict(zip(distinct, scores, strict=True))
+        return [by_key[key] for key in keys]
+
+    async def _score(self, text: str, row: Example) -> float | None:
+        if not _SAYS_SOMETHING.search(text):
+            return 0.0
+        self.asked += 1
+        try:
+            score = await self.verdict(text, row)
+            if not math.isfinite(score):
+                raise JudgeError(f"the judge's score is {score}")
+        except JudgeError as error:
+            self.failed += 1
+            _log.warning("%s: no verdict on row %s: %s", self.__name__, row["id"], error)
+            return None
+        return min(1.0, max(0.0, score))
+
+
+# What a judge is shown. A letter says nothing to a judge, so it is written out with its option.
+
+
+def whole_response(response: str, row: Example) -> str:
+    """Reasoning and answer without tags; lines that are a bare letter as `B. option text`."""
+
+    def written_out(match: re.Match[str]) -> str:
+        index = LETTERS.index(match[1].upper())
+        options = row["options"]
+        return f"{LETTERS[index]}. {options[index]}" if index < len(options) else match[0]
+
+    return _BARE_LETTER.sub(written_out, strip_tags(response))
+
+
+def final_answer(response: str, row: Example) -> str:
+    """The content of the answer block, or the whole response when there is no such block."""
+    answer = extract_answer(response)
+    return whole_response(response if answer is None else answer, row)
+
+
+def question_shown(row: Example) -> str:
+    """The question, with its options below it when it has some."""
+    letters = LETTERS[: len(row["options"])]
+    return "\n".join([row["question"], *(option_line(row, letter) for letter in letters)])
+
+
+def context_shown(row: Example) -> list[str]:
+    """The passages; for a question that stands alone (MedQA), the vignette with its options."""
+    return row["context"] or [question_shown(row)]
+
+
+def gold_shown(row: Example) -> str:
+    """The gold answer, with its letter if it has one; synonyms of a list item joined by "or"."""
+    return gold_text(row) if row["options"] else row["answer"].replace(" | ", " or ")

@@ -1,0 +1,127 @@
+"""The run, start to end, in the order in which data flows."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+from contextlib import ExitStack
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from medgrpo.dataset.fit import add_prompts, fingerprint
+from medgrpo.evaluation.heldout import Result
+from medgrpo.model.save import save_policy
+from medgrpo.report.closing import closing_table
+from medgrpo.report.model_card import model_card
+from medgrpo.report.plots import plot_run
+from medgrpo.rewards.base import Reward
+from medgrpo.rundir import RunFolder
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> float:
+    """Fine-tune and evaluate one model as `cfg` says; returns the held-out primary metric.
+
+    NaN when the metric is not defined (no held-out rows). Everything the run knew and did is in
+    the folder `cfg.output_dir`. Raises UserError for what the user can mend.
+    """
+    with ExitStack() as stack:
+        folder = stack.enter_context(RunFolder(cfg.output_dir))
+        log.info("profile: %s (%s)", cfg.profile.name, cfg.profile.summary)
+
+        dataset = build(cfg.dataset)
+        data = dataset.load()
+        prompt = build(cfg.prompt)
+        rewards = build_rewards(cfg)
+
+        seed_everything(cfg.seed)
+        policy = build(cfg.model).load(build(cfg.lora))
+        say_unused_gpu(cfg)
+        data = add_prompts(data, prompt, policy.tokenizer, dataset.max_prompt_tokens)
+        if not folder.passport.exists():
+            folder.write_passport(overrides=overrides(), seed=cfg.seed, dataset=fingerprint(data))
+
+        config = plain(cfg)
+        tracking = stack.enter_context(build(cfg.tracking))
+        earlier = folder.summary.get("wandb_id")
+        tracked = tracking.start(folder, config, **describe(cfg), resume_id=earlier)
+
+        evaluation, metric = build(cfg.evaluation), dataset.primary_metric
+        held_out = data[evaluation.split]
+        before = evaluation(*policy, held_out, prompt, metric)
+        trainer = build(cfg.trainer)
+        trainer.train(policy, data["train"], rewards, prompt, folder, tracked, seed=cfg.seed)
+        after = evaluation(*policy, held_out, prompt, metric)
+
+        save_policy(policy, folder.adapter, model_card(config, before.figures, after.figures))
+        write_evaluation(folder, before, after)
+        plot_run(folder)
+        folder.update_summary(score=after.score, primary_metric=metric)
+        closing_table(before.figures, after.figures, metric, folder)
+    return math.nan if after.score is None else after.score
+
+
+def build(node: DictConfig | None, **given: Any) -> Any:
+    """What a config node describes, made by its `_target_`; None for a node that is null.
+
+    Its values arrive as plain lists and dicts, and its errors as they are raised.
+    """
+    return node and instantiate(node, _convert_="all", _partial_=True)(**given)
+
+
+def build_rewards(cfg: DictConfig) -> list[Reward]:
+    """The rewards, named by their keys; one judge serves all that ask for one."""
+    judged = any("judge" in node for node in cfg.rewards.values())
+    judge = build(cfg.judge) if judged else None
+    return [
+        build(node, name=key, **({"judge": judge} if "judge" in node else {}))
+        for key, node in cfg.rewards.items()
+    ]
+
+
+def write_evaluation(folder: RunFolder, before: Result, after: Result) -> None:
+    """The figures and every prediction, before and after training."""
+    stages = {"before": before, "after": after}
+    folder.write_json(folder.evaluation, {name: stage.figures for name, stage in stages.items()})
+    rows = [{"stage": name, **row} for name, stage in stages.items() for row in stage.predictions]
+    folder.write_parquet(folder.predictions, rows)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch. (transformers' set_seed would import it before Unsloth.)"""
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def say_unused_gpu(cfg: DictConfig) -> None:
+    """Tell a user with a CUDA GPU who runs on the CPU how to ask for the real recipe."""
+    import torch
+
+    if cfg.model.device == "cpu" and torch.cuda.is_available():
+        log.info("This machine has a CUDA GPU; profile=gpu runs the published recipe on it.")
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The composed config as plain nested data, interpolations resolved."""
+    return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
+
+
+def overrides() -> list[str]:
+    """What was typed for this run, as Hydra recorded it."""
+    return list(HydraConfig.get().overrides.task)
+
+
+def describe(cfg: DictConfig) -> dict[str, Any]:
+    """Name and tags of the run for a tracker: what was typed, and the choices that matter."""
+    choices = HydraConfig.get().runtime.choices
+    typed = " ".join(override.lstrip("+") for override in overrides()) or "default"
+    return {"name": typed[:120], "tags": [choices.dataset, choices.model, cfg.profile.name]}

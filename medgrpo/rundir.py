@@ -1,0 +1,147 @@
+"""The run folder: the one place that knows every file of a run, each written whole or not at all.
+
+A folder outlives its process. Whoever looks at it later (resume, a sweep's comparison, a person)
+finds in summary.json what became of the run: `running` in a folder without a living process means
+killed. The passport says what the run was made of, after the idea of a model card that can be
+replayed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import distributions
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+
+class RunFolder:
+    """The files of one run; as a context manager, also the run's status in summary.json.
+
+    `with RunFolder(path) as folder` writes status `running` at once. At the end it is `finished`,
+    `failed` (with `error`) or `interrupted` (Ctrl-C, SIGTERM turned into SystemExit), with
+    `wall_seconds` of this process. Exceptions pass through.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).absolute()
+        self.metrics = self.path / "metrics.jsonl"  # what training determines, a row a log step
+        self.telemetry = self.path / "telemetry.jsonl"  # times, memory, cache, money
+        self.completions = self.path / "completions"  # parquet, by step
+        self.evaluation = self.path / "evaluation.json"
+        self.predictions = self.path / "predictions.parquet"
+        self.adapter = self.path / "adapter"  # safetensors, tokenizer, model card
+        self.checkpoints = self.path / "checkpoints"
+        self.plots = self.path / "plots"
+        self.summary_file = self.path / "summary.json"
+        self.passport = self.path / "passport.json"
+        self.summary: dict[str, Any] = {}  # what run.py adds: score, figures, wandb_id
+        self._start = 0.0
+
+    def __enter__(self) -> Self:
+        """Start (or, in a folder that has been used, start again) under the known wandb_id."""
+        known = self.read_summary()
+        if "wandb_id" in known:
+            self.summary["wandb_id"] = known["wandb_id"]
+        self._start = time.monotonic()
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        self.update_summary(status="running", started=started)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        seconds = round(time.monotonic() - self._start, 1)
+        if error is None:
+            self.update_summary(status="finished", wall_seconds=seconds)
+        else:
+            status = "failed" if isinstance(error, Exception) else "interrupted"
+            text = f"{type(error).__name__}: {error}".removesuffix(": ")
+            self.update_summary(status=status, error=text, wall_seconds=seconds)
+
+    def update_summary(self, **figures: Any) -> None:
+        """Add figures to the summary and write it now: a killed run keeps what it knew."""
+        self.summary.update(figures)
+        self.write_json(self.summary_file, nan_to_null(self.summary))
+
+    def read_summary(self) -> dict[str, Any]:
+        """The summary as it lies on disk; {} for a folder where no run has started."""
+        if not self.summary_file.exists():
+            return {}
+        return json.loads(self.summary_file.read_text(encoding="utf-8"))
+
+    def write_json(self, name: str | Path, obj: Any) -> None:
+        """Write JSON at `name` in the folder. ValueError for NaN, which JSON does not have."""
+        text = json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        with replacing(self.path / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    def write_parquet(self, name: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write rows (alike in their keys) as parquet at `name` in the folder."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        with replacing(self.path / name) as temporary:
+            pq.write_table(pa.Table.from_pylist(list(rows)), temporary)
+
+    def write_passport(self, *, overrides: Sequence[str], seed: int, dataset: Any) -> None:
+        """What this run is made of, written once before training; a resumed run keeps the first.
+
+        `overrides` are the command's, `dataset` is the caller's fingerprint of the data (JSON).
+        """
+        passport = {
+            "command": ["python", "-m", "medgrpo", *overrides],
+            "seed": seed,
+            "dataset": dataset,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "git_commit": _git_commit(),
+            "libraries": dict(sorted((d.name, d.version) for d in distributions())),
+        }
+        self.write_json(self.passport, passport)
+
+    def last_checkpoint(self) -> Path | None:
+        """The complete checkpoint of the highest step: the trainer writes its state file last."""
+        states = self.checkpoints.glob("checkpoint-*/trainer_state.json")
+        complete = [file.parent for file in states]
+        return max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def nan_to_null(obj: Any) -> Any:
+    """A copy as JSON can hold it: NaN and infinities None, NumPy and torch scalars floats."""
+    return json.loads(json.dumps(obj, default=float), parse_constant=lambda _: None)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends without error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _git_commit() -> str | None:
+    """The commit (`-dirty` when files differ from it) if this package lies in its own checkout."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # no git on this machine
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,72 @@
+"""The two logs of a run: what training determines, and what only this run on this machine saw.
+
+The same command and seed give the same metrics.jsonl, byte for byte: that is how runs are
+compared and replayed. So whatever a clock, a cache or a network decides goes to telemetry.jsonl.
+Both hold one JSON object a line, `{"step": n, ...}`, names sorted, NaN written as null. A line is
+one write call: a killed run leaves whole lines, and a torn one is cut off when the log is opened.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from medgrpo.rundir import RunFolder, nan_to_null, replacing
+
+# transformers' train_loss is here because it averages over the steps since the last resume.
+_TELEMETRY = re.compile(
+    r"(time|seconds|runtime|_per_second|total_flos|train_loss)$|_mem_|^(judge|cache|memory|cost)/"
+)
+
+
+def is_telemetry(name: str) -> bool:
+    """Whether two identical runs may differ in this value: `step_time`, `judge/cache_hits`."""
+    return bool(_TELEMETRY.search(name))
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The rows of a log, whole lines only; [] when the run never wrote one."""
+    return [json.loads(line) for line in _lines(path)]
+
+
+class MetricsLog:
+    """Append-only writer of a folder's metrics.jsonl and telemetry.jsonl.
+
+    Rows are appended to what the folder holds: a fresh run calls `truncate(-1)`, a resumed one
+    `truncate(<step of its checkpoint>)`, so that every logged step is there once.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._paths = (folder.metrics, folder.telemetry)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        for path in self._paths:
+            _rewrite(path, _lines(path))
+
+    def log(self, step: int, values: Mapping[str, Any]) -> None:
+        """Write the values of one log event; `epoch` alone is not worth a row."""
+        for path, wanted in zip(self._paths, (False, True), strict=True):
+            row = {name: values[name] for name in sorted(values) if is_telemetry(name) is wanted}
+            if row.keys() <= {"epoch"}:
+                continue
+            line = json.dumps(nan_to_null({"step": step, **row}), ensure_ascii=False) + "\n"
+            with path.open("ab", buffering=0) as file:
+                file.write(line.encode())
+
+    def truncate(self, step: int) -> None:
+        """Drop the rows past `step`: what a killed run logged after its last checkpoint."""
+        for path in self._paths:
+            _rewrite(path, [line for line in _lines(path) if json.loads(line)["step"] <= step])
+
+
+def _lines(path: Path) -> list[bytes]:
+    """The whole lines of a log, with their newlines; a torn last line is left out."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return [line for line in lines if line.endswith(b"\n")]
+
+
+def _rewrite(path: Path, lines: list[bytes]) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(b"".join(lines))

@@ -1,0 +1,152 @@
+"""What a trainer tells while it trains: its logs to files and W&B, its progress to a person.
+
+In place of transformers' own callbacks: those print raw dictionaries over the progress bar, put a
+bar's control codes into log files, and copy all training arguments into the W&B config.
+Imports transformers, so import this module only where a trainer is about to be built.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from medgrpo.tracking.metrics_log import MetricsLog, is_telemetry
+
+if TYPE_CHECKING:
+    import wandb
+
+COLUMNS = 80  # width of everything that is printed
+LINES = 10  # in a log, about so many lines a training
+
+
+class LogCallback(TrainerCallback):
+    """Sends each log event to the run folder and, when there is one, to the W&B run."""
+
+    def __init__(self, metrics_log: MetricsLog, run: wandb.Run | None) -> None:
+        self.metrics_log = metrics_log
+        self.run = run
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Record `logs` under the current step."""
+        if not logs or not state.is_world_process_zero:
+            return
+        self.metrics_log.log(state.global_step, logs)
+        if self.run is not None:
+            known = {wandb_name(key): value for key, value in logs.items() if value is not None}
+            self.run.log({"train/global_step": state.global_step, **known})
+
+
+def wandb_name(key: str) -> str:
+    """`loss` -> `train/loss`, `eval_loss` -> `eval/loss`, `step_time` -> `telemetry/step_time`."""
+    if is_telemetry(key):
+        return f"telemetry/{key}"
+    if key.startswith("eval_"):
+        return f"eval/{key.removeprefix('eval_')}"
+    return f"train/{key}"
+
+
+class ProgressCallback(TrainerCallback):
+    """Step, reward (or loss) and time left: a bar on a terminal, a few plain lines in a log.
+
+    Close it (`contextlib.closing`) where training may end by an exception: the bar hides the
+    cursor while it lives.
+    """
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._news = ""
+        self._printed = self._every = 0
+        self._start = 0.0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Show the bar at the step where training starts, which is not 0 after a resume."""
+        self._start = time.monotonic()
+        self._every = max(1, math.ceil(state.max_steps / LINES))
+        self._printed = state.global_step
+        console = Console()
+        if sys.stdout.isatty() and not console.is_dumb_terminal and state.is_world_process_zero:
+            console.width = min(COLUMNS, console.width)
+            self._bar = _bar(console)
+            self._task = self._bar.add_task("", total=state.max_steps, completed=state.global_step)
+            self._bar.start()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Remember the latest reward, or the loss where there are no rewards."""
+        for name in ("reward", "loss"):
+            if logs and logs.get(name) is not None:
+                self._news = f"{name} {logs[name]:.3f}"
+                break
+        if self._bar is not None:
+            self._bar.update(self._task, description=self._news)
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Print a due line about the step before, whose log has arrived by now."""
+        if state.global_step >= self._printed + self._every:
+            self._print(state)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=state.global_step)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Say the last step and close the bar."""
+        if state.global_step > self._printed:
+            self._print(state)
+        self.close()
+
+    def close(self) -> None:
+        """Give the terminal back. May be called at any time, and again."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _print(self, state: TrainerState) -> None:
+        self._printed = state.global_step
+        if self._bar is None and state.is_world_process_zero:
+            seconds = f"{time.monotonic() - self._start:.0f} s"
+            step = f"step {state.global_step:>{len(str(state.max_steps))}}/{state.max_steps}"
+            print("  ".join(part for part in (step, self._news, seconds) if part), flush=True)
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("step {task.completed}/{task.total}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.description}"),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        console=console,
+        expand=True,
+        refresh_per_second=2,
+        speed_estimate_period=3600,  # steps of minutes still give an estimate
+    )

@@ -1,0 +1,81 @@
+"""Every shipped choice composes, validates and says what it should."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf, open_dict
+
+from medgrpo.cli import CONF
+from medgrpo.config import validate
+
+CHOICES = [
+    (file.parent.relative_to(CONF).as_posix(), file.stem)
+    for file in sorted(CONF.rglob("*.yaml"))
+    if file.parent != CONF and file.parent.name != "hydra"
+]
+
+
+def composed(*overrides: str):
+    """The config of a command without its hydra node."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", [*overrides], return_hydra_config=True)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg
+
+
+def test_there_are_choices():
+    assert {"dataset", "model", "rewards", "profile", "trainer"} <= {group for group, _ in CHOICES}
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES, ids=lambda part: part)
+def test_choice_is_valid(group, choice):
+    selected = f"[{choice}]" if group == "rewards" else choice
+    assert validate(composed(f"{group}={selected}")) == []
+
+
+def test_gpu_profile_is_the_published_recipe():
+    cfg = OmegaConf.to_container(composed("profile=gpu", "output_dir=x"), resolve=True)
+    model, lora, args = cfg["model"], cfg["lora"], cfg["trainer"]["args"]
+    assert model["name_or_path"] == "unsloth/Llama-3.2-3B-Instruct"
+    assert (model["load_in_4bit"], model["max_seq_length"], model["device"]) == (True, 2048, "cuda")
+    assert (lora["r"], lora["alpha"], lora["dropout"]) == (8, 8, 0.0)
+    assert {module.removesuffix("_proj") for module in lora["target_modules"]} == {
+        *"qkvo",
+        "gate",
+        "up",
+        "down",
+    }
+    expected = {
+        "learning_rate": 5e-6,
+        "per_device_train_batch_size": 1,
+        "gradient_accumulation_steps": 4,
+        "num_generations": 4,
+        "max_completion_length": 512,
+        "num_train_epochs": 1,
+    }
+    assert {key: args[key] for key in expected} == expected
+    assert (cfg["dataset"]["source"], cfg["dataset"]["max_prompt_tokens"]) == ("hub", 512)
+    assert (cfg["judge"]["_target_"], cfg["seed"]) == ("medgrpo.judge.openai.OpenAIJudge", 3407)
+
+
+def test_default_is_the_laptop_with_the_eight_rewards():
+    cfg = composed("output_dir=x")
+    assert (cfg.profile.name, cfg.dataset.source, cfg.model.device) == ("laptop", "sample", "cpu")
+    assert len(cfg.rewards) == 8
+
+
+def test_a_profile_yields_to_what_the_user_says(tmp_path: Path):
+    own = tmp_path / "dataset" / "mine.yaml"
+    own.parent.mkdir()
+    own.write_text("defaults: [pubmedqa]\nsource: path\npath: mine.json\n")
+    cfg = composed(
+        f"hydra.searchpath=[file://{tmp_path}]",
+        "profile=gpu",
+        "dataset=mine",
+        "model=tiny",
+        "trainer.args.learning_rate=1e-3",
+    )
+    assert (cfg.dataset.source, cfg.dataset.path) == ("path", "mine.json")
+    assert (cfg.model.name_or_path, cfg.trainer.args.learning_rate) == ("medgrpo/tiny", 1e-3)

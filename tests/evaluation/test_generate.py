@@ -1,0 +1,163 @@
+"""Generation with a real Llama, random and tiny: batches answer as single prompts do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from medgrpo.evaluation.generate import Generation, generate
+
+WORDS = ["<pad>", "<end>", "user", "assistant", ":", *(f"w{i}" for i in range(59))]
+TEMPLATE = (
+    "{% for message in messages %}{{ message.role }} : {{ message.content }} {% endfor %}"
+    "{% if loud is defined %}w1 w1 w1 {% endif %}"
+    "{% if add_generation_prompt %}assistant :{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    plain = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<pad>"))
+    plain.pre_tokenizer = Whitespace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=plain,
+        pad_token="<pad>",
+        eos_token="<end>",
+        chat_template=TEMPLATE,
+        padding_side="right",
+    )
+
+
+@pytest.fixture
+def model() -> LlamaForCausalLM:
+    torch.manual_seed(5)
+    torch.set_num_threads(1)
+    config = LlamaConfig(
+        vocab_size=len(WORDS),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        initializer_range=0.5,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=None,
+        attention_dropout=0.5,
+    )
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        model.lm_head.weight[1] *= 1.5  # some responses end before the limit
+        model.lm_head.weight[0] = 0  # it never writes padding
+    return model
+
+
+PROMPTS = [
+    [{"role": "user", "content": " ".join(f"w{(7 * i + j) % 59}" for j in range(1 + 5 * i % 23))}]
+    for i in range(12)
+]
+
+
+def ask(model: Any, tokenizer: Any, batch_size: int = 4, **options: Any) -> list[Generation]:
+    return generate(model, tokenizer, PROMPTS, batch_size=batch_size, max_new_tokens=12, **options)
+
+
+def test_batches_answer_as_single_prompts_do(model: Any, tokenizer: Any) -> None:
+    one_by_one = ask(model, tokenizer, batch_size=1)
+    assert len({answer.text for answer in one_by_one}) > 6
+    assert len({answer.tokens for answer in one_by_one}) > 1
+    for batch_size in (3, 12, 50):
+        assert ask(model, tokenizer, batch_size=batch_size) == one_by_one
+
+
+def test_greedy_is_the_likeliest_token_whatever_the_model_carries(
+    model: Any, tokenizer: Any
+) -> None:
+    text = tokenizer.apply_chat_template(PROMPTS[3], tokenize=False, add_generation_prompt=True)
+    ids = tokenizer(text)["input_ids"]
+    start = len(ids)
+    model.eval()
+    while len(ids) < start + 12 and ids[-1] != 1:
+        ids.append(model(torch.tensor([ids])).logits[0, -1].argmax().item())
+    expected = Generation(tokenizer.decode(ids[start:], skip_special_tokens=True), len(ids) - start)
+    model.generation_config.update(
+        do_sample=True,
+        temperature=0.6,
+        top_p=0.9,
+        top_k=20,
+        repetition_penalty=5.0,
+        use_cache=False,
+    )
+    assert ask(model, tokenizer)[3] == expected
+
+
+def test_tokens_count_the_end_token_and_no_padding(model: Any, tokenizer: Any) -> None:
+    for answer in ask(model, tokenizer, batch_size=12):
+        words = len(answer.text.split())
+        ended = answer.tokens < 12
+        assert "<" not in answer.text
+        assert words == answer.tokens - 1 if ended else words in (11, 12)
+
+
+def test_every_end_token_of_the_model_ends_a_response(model: Any, tokenizer: Any) -> None:
+    first = ask(model, tokenizer)[0]
+    second_word = tokenizer.convert_tokens_to_ids(first.text.split()[1])
+    model.generation_config.eos_token_id = [second_word]
+    assert ask(model, tokenizer)[0].tokens == 2
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_model_and_tokenizer_come_back_as_they_were(
+    model: Any, tokenizer: Any, training: bool
+) -> None:
+    model.train(training)
+    model.config.use_cache = False
+    before = model.generation_config.to_dict()
+    ask(model, tokenizer)
+    assert model.training is training
+    assert model.config.use_cache is False
+    assert tokenizer.padding_side == "right"
+    assert model.generation_config.to_dict() == before
+    model(torch.tensor([[5, 6]]), labels=torch.tensor([[5, 6]])).loss.backward()
+
+
+def test_training_mode_comes_back_after_an_error(model: Any, tokenizer: Any) -> None:
+    def stop(answered: int) -> None:
+        raise KeyboardInterrupt
+
+    model.train()
+    with pytest.raises(KeyboardInterrupt):
+        ask(model, tokenizer, on_progress=stop)
+    assert model.training
+
+
+def test_adapters_take_part(model: Any, tokenizer: Any) -> None:
+    base = ask(model, tokenizer)
+    tuned = get_peft_model(model, LoraConfig(r=4, init_lora_weights=True, lora_dropout=0.5))
+    tuned.train()
+    assert ask(tuned, tokenizer) == base  # a fresh adapter changes nothing, dropout is off
+    with torch.no_grad():
+        for name, weight in tuned.named_parameters():
+            if "lora_B" in name:
+                weight.normal_()
+    changed = ask(tuned, tokenizer)
+    assert changed != base
+    assert changed == ask(tuned, tokenizer, batch_size=1)
+
+
+def test_progress_and_template_arguments(model: Any, tokenizer: Any) -> None:
+    seen: list[int] = []
+    plain = ask(model, tokenizer, batch_size=5, on_progress=seen.append)
+    assert seen == [5, 10, 12]
+    assert ask(model, tokenizer, chat_template_kwargs={"loud": True}) != plain
+
+
+def test_no_prompts_no_answers(model: Any, tokenizer: Any) -> None:
+    assert generate(model, tokenizer, [], batch_size=4, max_new_tokens=4) == []

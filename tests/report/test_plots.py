@@ -1,0 +1,87 @@
+"""The pictures of a training: drawn for any number of steps, and showing what was logged."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from medgrpo.report import plots
+from medgrpo.report.plots import panels_figure, plot_run, total_figure
+from medgrpo.rundir import RunFolder
+from medgrpo.tracking.metrics_log import MetricsLog
+
+NAMES = ["deepeval_answer_relevancy", "reasoning_tags", "choice_accuracy"]
+
+
+def logged(steps: int) -> list[dict]:
+    """A reward that grows by 0.01 a step."""
+    return [
+        {"step": step, "reward": step / 50, "reward_std": 0.1}
+        | {f"rewards/{name}/mean": step / 100 for name in NAMES}
+        for step in range(1, steps + 1)
+    ]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 60])
+def test_both_pictures_are_drawn(tmp_path, steps):
+    folder = RunFolder(tmp_path)
+    log = MetricsLog(folder)
+    for row in logged(steps):
+        log.log(row.pop("step"), row)
+    plot_run(folder)
+    assert sorted(path.name for path in folder.plots.iterdir()) == ["reward.png", "rewards.png"]
+    for path in folder.plots.iterdir():
+        assert imread(path)[..., :3].std() > 0.01  # something is on it
+
+
+def test_a_run_without_rewards_says_so_on_the_picture(tmp_path, monkeypatch):
+    folder, drawn = RunFolder(tmp_path), []
+    MetricsLog(folder).log(1, {"loss": 0.5})
+    nothing = plots._nothing
+    monkeypatch.setattr(plots, "_nothing", lambda: drawn.append(nothing()) or drawn[-1])
+    plot_run(folder)
+    assert [text.get_text() for figure in drawn for text in figure.texts] == [
+        "No rewards were logged in this run."
+    ] * 2
+
+
+def test_the_total_shows_every_step_and_its_smoothed_course():
+    (axes,) = total_figure(logged(60)).axes
+    steps, average = axes.lines
+    assert list(steps.get_ydata()) == [step / 50 for step in range(1, 61)]
+    assert np.allclose(average.get_ydata()[10:50], steps.get_ydata()[10:50])  # of a line: itself
+    assert axes.get_xlabel() == "training step"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "± 1 standard deviation of the completions",
+        "mean of the step's completions",
+        "moving average over 7 points",
+    ]
+
+
+def test_a_step_without_a_verdict_is_a_gap_that_the_average_bridges():
+    rows = logged(60)
+    rows[30]["rewards/reasoning_tags/mean"] = None
+    panel = panels_figure(rows, ["reasoning_tags"]).axes[0]
+    values, average = (line.get_ydata() for line in panel.lines)
+    assert np.isnan(values[30])
+    assert not np.isnan(average).any()
+
+
+def test_each_reward_has_a_panel_on_one_scale():
+    figure = panels_figure(logged(5), NAMES)
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title() for axes in panels] == NAMES
+    assert {axes.get_ylim() for axes in panels} == {(-0.03, 1.03)}
+    assert [axes.texts[0].get_text() for axes in panels] == ["0.01 → 0.05"] * 3
+
+
+def test_a_picture_can_be_drawn_again(tmp_path):
+    folder = RunFolder(tmp_path)
+    log = MetricsLog(folder)
+    pictures = []
+    for step in (1, 2):
+        log.log(step, {"reward": step / 2, "reward_std": 0.0})
+        plot_run(folder)
+        pictures.append((folder.plots / "reward.png").read_bytes())
+    assert pictures[0] != pictures[1]

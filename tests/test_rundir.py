@@ -1,0 +1,149 @@
+"""A run folder tells what became of its run, and never holds half a file."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+from contextlib import suppress
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from medgrpo import rundir
+from medgrpo.rundir import RunFolder
+
+
+def summary(folder: RunFolder) -> dict:
+    return json.loads((folder.path / "summary.json").read_text())
+
+
+def test_a_finished_run_leaves_its_figures(tmp_path):
+    with RunFolder(tmp_path / "run") as folder:
+        assert summary(folder)["status"] == "running"
+        folder.summary["score"] = 0.75
+    left = summary(folder)
+    assert left["status"] == "finished"
+    assert left["score"] == 0.75
+    assert left["wall_seconds"] >= 0
+    assert "error" not in left
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (ValueError("no such column"), "failed", "ValueError: no such column"),
+        (KeyboardInterrupt(), "interrupted", "KeyboardInterrupt"),
+        (SystemExit(143), "interrupted", "SystemExit: 143"),
+    ],
+)
+def test_an_ended_run_says_how_it_ended(tmp_path, error, status, text):
+    with pytest.raises(type(error)), RunFolder(tmp_path) as folder:
+        raise error
+    assert summary(folder)["status"] == status
+    assert summary(folder)["error"] == text
+
+
+def test_a_second_start_forgets_the_error_and_keeps_the_wandb_id(tmp_path):
+    with suppress(KeyError), RunFolder(tmp_path) as folder:
+        folder.update_summary(wandb_id="abc")
+        raise KeyError
+    with RunFolder(tmp_path) as folder:
+        pass
+    left = summary(folder)
+    assert left["status"] == "finished"
+    assert left["wandb_id"] == "abc"
+    assert "error" not in left
+
+
+def test_an_undefined_figure_does_not_lose_the_summary(tmp_path):
+    with RunFolder(tmp_path) as folder:
+        folder.summary["figures"] = {"reward": math.nan}
+    assert summary(folder)["status"] == "finished"
+    assert summary(folder)["figures"] == {"reward": None}
+
+
+def test_the_summary_of_an_unused_folder_is_empty(tmp_path):
+    assert RunFolder(tmp_path / "none").read_summary() == {}
+
+
+def test_a_failing_write_leaves_the_old_file(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_json("evaluation.json", {"accuracy": 0.5})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        folder.write_json("evaluation.json", {"accuracy": math.nan})
+    with pytest.raises(TypeError):
+        folder.write_json("evaluation.json", {"accuracy": object()})
+    assert json.loads(folder.evaluation.read_text()) == {"accuracy": 0.5}
+    assert os.listdir(tmp_path) == ["evaluation.json"]
+
+
+def test_a_failing_parquet_write_leaves_the_old_file(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_parquet("predictions.parquet", [{"id": "a", "correct": True}])
+    with pytest.raises(pa.ArrowInvalid):
+        folder.write_parquet("predictions.parquet", [{"id": object()}])
+    assert pq.read_table(folder.predictions).to_pylist() == [{"id": "a", "correct": True}]
+    assert os.listdir(tmp_path) == ["predictions.parquet"]
+
+
+def test_nested_names_make_their_folder(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_parquet(folder.completions / "step.parquet", [{"completion": "é"}])
+    table = pq.read_table(tmp_path / "completions" / "step.parquet")
+    assert table.to_pylist() == [{"completion": "é"}]
+
+
+def test_the_last_checkpoint_is_the_highest_complete_one(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.last_checkpoint() is None
+    for step in (5, 10, 100):
+        (folder.checkpoints / f"checkpoint-{step}").mkdir(parents=True)
+    for step in (5, 10):
+        (folder.checkpoints / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+    assert folder.last_checkpoint() == tmp_path / "checkpoints" / "checkpoint-10"
+
+
+def test_the_passport_names_command_data_and_libraries_but_no_secret(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-for-files")
+    folder = RunFolder(tmp_path)
+    folder.write_passport(overrides=["lora.r=16"], seed=7, dataset={"train": "d41d8c"})
+    text = folder.passport.read_text()
+    passport = json.loads(text)
+    assert passport["command"] == ["python", "-m", "medgrpo", "lora.r=16"]
+    assert passport["seed"] == 7
+    assert passport["dataset"] == {"train": "d41d8c"}
+    assert passport["libraries"]["pytest"] == pytest.__version__
+    assert passport["python"].startswith("3.")
+    assert "sk-not-for-files" not in text
+
+
+def test_the_passport_names_the_commit_of_the_checkout_and_whether_it_was_changed(
+    tmp_path, monkeypatch
+):
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        command = ["git", *identity, *arguments]
+        return subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    def commit_in_passport() -> str | None:
+        folder.write_passport(overrides=[], seed=1, dataset={})
+        return json.loads(folder.passport.read_text())["git_commit"]
+
+    folder = RunFolder(tmp_path / "run")
+    source = tmp_path / "medgrpo" / "rundir.py"
+    source.parent.mkdir()
+    source.write_text("before")
+    monkeypatch.setattr(rundir, "__file__", str(source))
+    assert commit_in_passport() is None  # an installed package has no commit
+    git("init")
+    git("add", "medgrpo")
+    git("commit", "-m", "first")
+    commit = git("rev-parse", "HEAD")
+    assert commit_in_passport() == commit
+    source.write_text("after")
+    assert commit_in_passport() == f"{commit}-dirty"
