@@ -6,20 +6,26 @@ import logging
 import math
 import random
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from medgrpo.dataset.fit import add_prompts, fingerprint
 from medgrpo.evaluation.heldout import Result
+from medgrpo.judge.client import Judge
+from medgrpo.model.memory import Load
+from medgrpo.model.preflight import preflight
 from medgrpo.model.save import save_policy
 from medgrpo.report.closing import closing_table
 from medgrpo.report.model_card import model_card
 from medgrpo.report.plots import plot_run
 from medgrpo.rewards.base import Reward
 from medgrpo.rundir import RunFolder
+from medgrpo.tracking.names import varied
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +40,20 @@ def run(cfg: DictConfig) -> float:
         folder = stack.enter_context(RunFolder(cfg.output_dir))
         log.info("profile: %s (%s)", cfg.profile.name, cfg.profile.summary)
 
-        dataset = build(cfg.dataset)
+        dataset, model, lora = build(cfg.dataset), build(cfg.model), build(cfg.lora)
+        trainer, evaluation = build(cfg.trainer), build(cfg.evaluation)
+        tokens = (dataset.max_prompt_tokens, evaluation.max_new_tokens)
+        load = Load.of(trainer.args, *tokens, evaluation.batch_size)
+        hub_id = dataset.dataset_id if dataset.source == "hub" else None
+        preflight(model, lora, load, folder.path, hub_id)
+
         data = dataset.load()
         prompt = build(cfg.prompt)
-        rewards = build_rewards(cfg)
+        judge = open_judge(cfg, folder, stack)
+        rewards = build_rewards(cfg, judge)
 
         seed_everything(cfg.seed)
-        policy = build(cfg.model).load(build(cfg.lora))
+        policy = model.load(lora)
         say_unused_gpu(cfg)
         data = add_prompts(data, prompt, policy.tokenizer, dataset.max_prompt_tokens)
         if not folder.passport.exists():
@@ -51,10 +64,9 @@ def run(cfg: DictConfig) -> float:
         earlier = folder.summary.get("wandb_id")
         tracked = tracking.start(folder, config, **describe(cfg), resume_id=earlier)
 
-        evaluation, metric = build(cfg.evaluation), dataset.primary_metric
+        metric = dataset.primary_metric
         held_out = data[evaluation.split]
         before = evaluation(*policy, held_out, prompt, metric)
-        trainer = build(cfg.trainer)
         trainer.train(policy, data["train"], rewards, prompt, folder, tracked, seed=cfg.seed)
         after = evaluation(*policy, held_out, prompt, metric)
 
@@ -74,10 +86,19 @@ def build(node: DictConfig | None, **given: Any) -> Any:
     return node and instantiate(node, _convert_="all", _partial_=True)(**given)
 
 
-def build_rewards(cfg: DictConfig) -> list[Reward]:
+def open_judge(cfg: DictConfig, folder: RunFolder, stack: ExitStack) -> Judge | None:
+    """The judge, if a reward asks for one: tried before a model is loaded, summed up at the end."""
+    if not any("judge" in node for node in cfg.rewards.values()):
+        return None
+    judge: Judge = build(cfg.judge)
+    stack.callback(judge.close)
+    judge.preflight()
+    stack.callback(lambda: folder.update_summary(judge=judge.report()))
+    return judge
+
+
+def build_rewards(cfg: DictConfig, judge: Judge | None) -> list[Reward]:
     """The rewards, named by their keys; one judge serves all that ask for one."""
-    judged = any("judge" in node for node in cfg.rewards.values())
-    judge = build(cfg.judge) if judged else None
     return [
         build(node, name=key, **({"judge": judge} if "judge" in node else {}))
         for key, node in cfg.rewards.items()
@@ -121,7 +142,14 @@ def overrides() -> list[str]:
 
 
 def describe(cfg: DictConfig) -> dict[str, Any]:
-    """Name and tags of the run for a tracker: what was typed, and the choices that matter."""
-    choices = HydraConfig.get().runtime.choices
-    typed = " ".join(override.lstrip("+") for override in overrides()) or "default"
-    return {"name": typed[:120], "tags": [choices.dataset, choices.model, cfg.profile.name]}
+    """The run for a tracker: named by what was typed, or varied in its sweep."""
+    hydra = HydraConfig.get()
+    choices = hydra.runtime.choices
+    in_sweep = hydra.mode == RunMode.MULTIRUN
+    settings = varied(overrides(), hydra.job.config.override_dirname.exclude_keys)
+    return {
+        "name": " ".join(f"{name}={value}" for name, value in settings.items())[:120] or "default",
+        "tags": [choices.dataset, choices.model, cfg.profile.name],
+        "group": Path(hydra.sweep.dir).name if in_sweep else None,
+        "job_type": choices.trainer,
+    }

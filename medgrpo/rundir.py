@@ -1,9 +1,9 @@
 """The run folder: the one place that knows every file of a run, each written whole or not at all.
 
 A folder outlives its process. Whoever looks at it later (resume, a sweep's comparison, a person)
-finds in summary.json what became of the run: `running` in a folder without a living process means
-killed. The passport says what the run was made of, after the idea of a model card that can be
-replayed.
+finds in summary.json what became of the run: `running` in a folder whose `process` does not live
+means killed. The passport says what the run was made of, after the idea of a model card that can
+be replayed.
 """
 
 from __future__ import annotations
@@ -38,10 +38,14 @@ class RunFolder:
         self.evaluation = self.path / "evaluation.json"
         self.predictions = self.path / "predictions.parquet"
         self.adapter = self.path / "adapter"  # safetensors, tokenizer, model card
+        self.merged = self.path / "merged_16bit"  # the adapter merged into its model
         self.checkpoints = self.path / "checkpoints"
+        self.best = self.path / "best.json"  # the best checkpoint, and by which measure
         self.plots = self.path / "plots"
         self.summary_file = self.path / "summary.json"
         self.passport = self.path / "passport.json"
+        self.report = self.path / "report.html"
+        self.label = ""  # of the metrics of a part, in W&B
         self.summary: dict[str, Any] = {}  # what run.py adds: score, figures, wandb_id
         self._start = 0.0
 
@@ -52,7 +56,8 @@ class RunFolder:
             self.summary["wandb_id"] = known["wandb_id"]
         self._start = time.monotonic()
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        self.update_summary(status="running", started=started)
+        process = f"{platform.node()}:{os.getpid()}"
+        self.update_summary(status="running", started=started, process=process)
         return self
 
     def __exit__(
@@ -68,6 +73,12 @@ class RunFolder:
             status = "failed" if isinstance(error, Exception) else "interrupted"
             text = f"{type(error).__name__}: {error}".removesuffix(": ")
             self.update_summary(status=status, error=text, wall_seconds=seconds)
+
+    def part(self, name: str) -> RunFolder:
+        """The folder of an earlier training within this run: its logs, checkpoints and plots."""
+        part = RunFolder(self.path / name)
+        part.label = f"{name}/"
+        return part
 
     def update_summary(self, **figures: Any) -> None:
         """Add figures to the summary and write it now: a killed run keeps what it knew."""

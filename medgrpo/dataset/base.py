@@ -15,7 +15,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge
 
 from medgrpo.dataset.example import Example
 from medgrpo.errors import UserError
@@ -50,12 +52,12 @@ class MedicalDataset:
     source: Literal["sample", "path", "hub"]
     answer_with: str
     primary_metric: Literal["accuracy", "list_f1", "token_f1"]
-    max_prompt_tokens: int
+    max_prompt_tokens: Annotated[int, Ge(1)]
     path: str | None = None  # a file, or a folder with train / validation (dev) / test files
     dataset_id: str | None = None  # hub repository
     revision: str | None = None  # hub commit
     split: str = "train"  # hub split to train on
-    limit: int | None = None  # first rows of train, None for all
+    limit: Annotated[int, Ge(1)] | None = None  # first rows of train, None for all
 
     def load(self) -> DatasetDict:
         """Read train, validation and test rows of `Example`; log counts and dropped rows.

@@ -7,24 +7,44 @@ question contains ({{ braces }}, tags, template syntax) is data and is never eva
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
-from jinja2 import StrictUndefined
+from jinja2 import StrictUndefined, TemplateSyntaxError, meta
 from jinja2.sandbox import SandboxedEnvironment
+from pydantic import AfterValidator
 
 from medgrpo.dataset.example import LETTERS, Example
 
 _JINJA = SandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+
+_FIELDS = {*Example.__annotations__, "letters", "answer_with"}
+
+
+def _fillable(template: str) -> str:
+    """The template. Raises ValueError for bad syntax or a field that no example has."""
+    try:
+        unknown = meta.find_undeclared_variables(_JINJA.parse(template)) - _FIELDS
+    except TemplateSyntaxError as error:
+        raise ValueError(f"a jinja2 template: {error.message}, line {error.lineno}") from error
+    if unknown:
+        raise ValueError(f"made of {', '.join(sorted(_FIELDS))}, not {', '.join(sorted(unknown))}")
+    return template
+
+
+Template = Annotated[str, AfterValidator(_fillable)]
 
 
 @dataclass
 class Prompt:
     """A prompt style: templates over the fields of an Example, `letters` and `answer_with`."""
 
-    system: str  # template of the system message, "" for none
-    user: str  # template of the user message
+    system: Template  # of the system message, "" for none
+    user: Template  # of the user message
     answer_with: str  # what an answer looks like, said by the dataset's config
-    style: str = "reasoning"  # how the answer is parsed: reasoning | choice_cot
-    chat_template_kwargs: dict = field(default_factory=dict)  # e.g. {enable_thinking: false}
+    style: Literal["reasoning", "choice_cot"] = "reasoning"  # how the answer is read
+    chat_template_kwargs: dict[str, Any] = field(
+        default_factory=dict
+    )  # e.g. {enable_thinking: false}
 
     def __post_init__(self) -> None:
         self._system = _JINJA.from_string(self.system)

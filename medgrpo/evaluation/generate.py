@@ -1,4 +1,4 @@
-"""Greedy answers in batches: the same as one at a time, sooner.
+"""Answers in batches: greedy ones are the same as one at a time, sooner.
 
 Prompts are sorted by length, so that a batch pads little, and the longest come first, so that
 memory that will not suffice fails at once. Settings that a model carries (Qwen's repetition
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
+SEED = 0  # of sampled answers
+
+
 class Generation(NamedTuple):
     """What a model wrote."""
 
@@ -30,10 +33,14 @@ def generate(
     *,
     batch_size: int,
     max_new_tokens: int,
+    temperature: float = 0.0,
     chat_template_kwargs: dict[str, Any] | None = None,
     on_progress: Callable[[int], None] = lambda answered: None,
 ) -> list[Generation]:
-    """The greedy response to each prompt (chat messages), in the order of `prompts`.
+    """The response to each prompt (chat messages), in the order of `prompts`.
+
+    Greedy at temperature 0; above it, sampled (the same for the same prompts, and without moving
+    torch's random numbers for others).
 
     `model` may be a PeftModel; it comes back in the mode in which it was. `on_progress` gets the
     number of prompts answered so far, after each batch.
@@ -46,7 +53,7 @@ def generate(
     ]
     ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
-    config = _greedy(model, tokenizer, max_new_tokens)
+    config = _settings(model, tokenizer, max_new_tokens, temperature)
     answers: dict[int, Generation] = {}
     with _evaluating(model):
         for start in range(0, len(order), batch_size):
@@ -84,8 +91,11 @@ def _lengths(completions: torch.Tensor, ends: list[int]) -> list[int]:
     return before_end.sum(dim=1).tolist()
 
 
-def _greedy(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_new_tokens: int
+def _settings(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    max_new_tokens: int,
+    temperature: float,
 ) -> GenerationConfig:
     """A generation config that leaves nothing to the one that the model carries."""
     from transformers import GenerationConfig
@@ -94,11 +104,11 @@ def _greedy(
     ends = {*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id} - {None}
     return GenerationConfig(
         max_new_tokens=max_new_tokens,
-        do_sample=False,
+        do_sample=temperature > 0,
         num_beams=1,
-        temperature=1.0,
+        temperature=temperature or 1.0,
         top_p=1.0,
-        top_k=50,
+        top_k=0 if temperature else 50,
         repetition_penalty=1.0,
         no_repeat_ngram_size=0,
         use_cache=True,
@@ -109,13 +119,15 @@ def _greedy(
 
 @contextmanager
 def _evaluating(model: PreTrainedModel) -> Iterator[None]:
-    """Without dropout and gradients; back in training mode afterwards if it was in it."""
+    """Without dropout, gradients and a mark on the random numbers; afterwards as it was."""
     import torch
 
     was_training = model.training
+    devices = [model.device] if model.device.type == "cuda" else []
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), torch.random.fork_rng(devices):
+            torch.manual_seed(SEED)
             yield
     finally:
         model.train(was_training)

@@ -7,21 +7,26 @@ model alone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-from annotated_types import Ge
+from annotated_types import Ge, Gt
 from rich.console import Console
 from rich.progress import Progress
 
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.prompt import Prompt
-from medgrpo.evaluation.generate import generate
+from medgrpo.errors import UserError
+from medgrpo.evaluation.generate import Generation, generate
+from medgrpo.evaluation.rewarded import score_responses
 from medgrpo.evaluation.score import Prediction, figures, read
+from medgrpo.model.base import Policy
+from medgrpo.rewards.base import Reward
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from datasets import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +43,17 @@ class Result:
         """The primary metric in [0, 1], None where no row defines it."""
         return self.figures["primary"]
 
+    def rows(self, stage: str) -> list[dict[str, Any]]:
+        """The predictions as flat rows of a table, a column `reward/<name>` for each reward."""
+        return [
+            {
+                "stage": stage,
+                **{key: found for key, found in row.items() if key != "rewards"},
+                **{f"reward/{name}": score for name, score in row["rewards"].items()},
+            }
+            for row in self.predictions
+        ]
+
 
 @dataclass(kw_only=True)
 class HeldOut:
@@ -47,14 +63,28 @@ class HeldOut:
     max_new_tokens: Annotated[int, Ge(1)]  # a response's length at most
     limit: Annotated[int, Ge(0)] | None = None  # rows, None for all
     split: Literal["test", "validation"] = "test"  # which one the run passes in
+    samples: Annotated[int, Ge(0)] = 0  # further answers a row, sampled, for maj@k
+    temperature: Annotated[float, Gt(0)] = 0.7  # of the samples
+    reward_rows: Annotated[int, Ge(0)] | None = 20  # first rows that rewards score, too; None: all
+    evidently: bool = False  # also write Evidently's HTML report of tuned against base
+    engine: Literal["transformers", "vllm", "openai"] = "transformers"  # what generates
+    base_url: str | None = None  # engine=openai: the server
+    served_model: str | None = None  # engine=openai: the server's name for the model
+    api_key_env: str | None = None  # engine=openai: the variable that holds the key, if any
+
+    def __post_init__(self) -> None:
+        if self.engine == "openai" and not (self.base_url and self.served_model):
+            raise UserError(
+                "evaluation.engine=openai needs evaluation.base_url and evaluation.served_model"
+            )
 
     def __call__(
         self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        dataset_split: Sequence[Example],
+        policy: Policy,
+        dataset_split: Dataset | Sequence[Example],
         prompt: Prompt,
         primary_metric: str,
+        rewards: Sequence[Reward] = (),
     ) -> Result:
         """Evaluate on `dataset_split`, a datasets.Dataset (or list) of Examples.
 
@@ -62,21 +92,70 @@ class HeldOut:
         counted, where none is found. Raises UserError for an unknown `primary_metric`.
         """
         n = len(dataset_split) if self.limit is None else min(self.limit, len(dataset_split))
-        rows = [dataset_split[index] for index in range(n)]
-        log.info("evaluating %d rows of the %s split", n, self.split)
+        rows = [cast(Example, dataset_split[index]) for index in range(n)]
+        messages = [prompt.messages(row) for row in rows]
+        greedy = self._answers(policy, messages, prompt, 0.0)
+        sampled = self._answers(
+            policy, [one for one in messages for _ in range(self.samples)], prompt, self.temperature
+        )
+        votes = [answer.text for answer in sampled]
+        predictions = [
+            read(
+                row,
+                answer.text,
+                answer.tokens,
+                prompt.style,
+                votes[i * self.samples :][: self.samples],
+            )
+            for i, (row, answer) in enumerate(zip(rows, greedy, strict=True))
+        ]
+        self._reward(rewards, rows, predictions)
+        return Result(figures(predictions, primary_metric), predictions)
+
+    def _answers(
+        self, policy: Policy, messages: list[Any], prompt: Prompt, temperature: float
+    ) -> list[Generation]:
+        """The engine's answers, with a bar on a terminal."""
+        if not messages:
+            return []
         with Progress(transient=True, disable=not Console().is_terminal) as bar:
-            task = bar.add_task(f"evaluating ({self.split})", total=n)
-            generations = generate(
-                model,
-                tokenizer,
-                [prompt.messages(row) for row in rows],
+            task = bar.add_task(f"evaluating ({self.split})", total=len(messages))
+            return self._engine(policy)(
+                messages,
                 batch_size=self.batch_size,
                 max_new_tokens=self.max_new_tokens,
+                temperature=temperature,
                 chat_template_kwargs=prompt.chat_template_kwargs,
                 on_progress=lambda answered: bar.update(task, completed=answered),
             )
-        predictions = [
-            read(row, generation.text, generation.tokens, prompt.style)
-            for row, generation in zip(rows, generations, strict=True)
-        ]
-        return Result(figures(predictions, primary_metric), predictions)
+
+    def _engine(self, policy: Policy) -> Callable[..., list[Generation]]:
+        if self.engine == "openai":
+            from medgrpo.evaluation.served import generate_served
+
+            return partial(
+                generate_served,
+                base_url=self.base_url or "",
+                model=self.served_model or "",
+                api_key_env=self.api_key_env,
+            )
+        if self.engine == "vllm":
+            from medgrpo.evaluation.vllm_engine import generate_vllm
+
+            return partial(generate_vllm, policy)
+        return partial(generate, *policy)
+
+    def _reward(
+        self, rewards: Sequence[Reward], rows: list[Example], predictions: list[Prediction]
+    ) -> None:
+        """Note what the rewards give to the first responses."""
+        n = len(rows) if self.reward_rows is None else min(self.reward_rows, len(rows))
+        if not rewards or not n:
+            return
+        said = [prediction["response"] for prediction in predictions]
+        scores = score_responses(rewards, rows[:n], said[:n])
+        unscored = dict.fromkeys(scores[0])
+        for prediction, found in zip(
+            predictions, [*scores, *[unscored] * (len(rows) - n)], strict=True
+        ):
+            prediction["rewards"] = found

@@ -16,7 +16,7 @@ from typing import Any, TypedDict
 from medgrpo.dataset.example import Example
 from medgrpo.errors import UserError
 from medgrpo.evaluation.intervals import wilson
-from medgrpo.rewards.parse import complies, predict
+from medgrpo.rewards.parse import VERDICTS, complies, predict
 from medgrpo.rewards.verifiable import list_f1, token_f1
 
 PRIMARY_METRICS = ("accuracy", "list_f1", "token_f1")
@@ -37,9 +37,14 @@ class Prediction(TypedDict):
     list_f1: float  # of rows with a label: 1 if correct, else 0; so is token_f1
     token_f1: float
     complies: bool  # keeps to the form that the prompt asks for
+    group: str  # subgroup of the benchmark (MedQA's step1, BioASQ's list), "" for none
+    votes: list[str | None]  # what further, sampled responses answer; [] without samples
+    rewards: dict[str, float | None]  # of the response, by name; None: not scored, no verdict
 
 
-def read(row: Example, response: str, tokens: int, style: str) -> Prediction:
+def read(
+    row: Example, response: str, tokens: int, style: str, sampled: Sequence[str] = ()
+) -> Prediction:
     """The prediction in `response` (of `tokens` tokens), read in the prompt's `style`."""
     predicted = predict(response, row, style)
     correct = None if row["label"] is None else predicted == row["label"]
@@ -56,6 +61,9 @@ def read(row: Example, response: str, tokens: int, style: str) -> Prediction:
         list_f1=list_f1(predicted or "", row["answer"]) if correct is None else float(correct),
         token_f1=token_f1(predicted or "", row["answer"]) if correct is None else float(correct),
         complies=complies(response, row, style),
+        group=str(row.get("group") or ""),
+        votes=[predict(vote, row, style) for vote in sampled],
+        rewards={},
     )
 
 
@@ -79,8 +87,17 @@ def figures(predictions: Sequence[Prediction], primary_metric: str) -> dict[str,
         "unparsed_rate": unparsed / len(predictions) if predictions else None,
         "format_compliance": _mean(row["complies"] for row in predictions),
         "mean_tokens": _mean(row["tokens"] for row in predictions),
+        "groups": _group_figures(predictions, primary_metric),
+        "rewards": _reward_means(predictions),
     }
     return {"primary": summary[primary_metric], **summary}
+
+
+def value(row: Prediction, metric: str) -> float | None:
+    """What one row adds to a primary metric: None for a row that it is not about."""
+    if metric == "accuracy":
+        return None if row["label"] is None else float(row["correct"] is True)
+    return row[metric]  # type: ignore[literal-required]
 
 
 def _choice_figures(rows: Sequence[Prediction]) -> dict[str, Any]:
@@ -93,9 +110,43 @@ def _choice_figures(rows: Sequence[Prediction]) -> dict[str, Any]:
         "accuracy_interval": wilson(correct, len(rows)),
         "accuracy_parsed": _mean(bool(row["correct"]) for row in rows if row["predicted"]),
         "majority_baseline": max(support.values()) / len(rows) if rows else None,
+        "random_baseline": _mean(1 / (len(row["options"]) or len(VERDICTS)) for row in rows),
+        **_vote_figures(rows),
         "support": dict(sorted(support.items())),
         **_class_figures(rows, sorted(support)),
     }
+
+
+def _vote_figures(rows: Sequence[Prediction]) -> dict[str, Any]:
+    """maj@k: how often the commonest of k sampled answers is right (Wang et al. 2023).
+
+    Unparsed samples do not vote; of a tie, the answer that came first counts.
+    """
+    k = max((len(row["votes"]) for row in rows), default=0)
+    votes = [(row["label"], Counter(vote for vote in row["votes"] if vote)) for row in rows]
+    right = [bool(cast) and cast.most_common(1)[0][0] == label for label, cast in votes]
+    return {"k": k, "maj_at_k": _mean(right) if k else None}
+
+
+def _group_figures(predictions: Sequence[Prediction], metric: str) -> dict[str, Any]:
+    """The primary metric of each subgroup, with its interval where it is a share."""
+    groups = {}
+    for name in sorted({row["group"] for row in predictions} - {""}):
+        found = [value(row, metric) for row in predictions if row["group"] == name]
+        known = [number for number in found if number is not None]
+        interval = wilson(round(sum(known)), len(known)) if metric == "accuracy" else None
+        groups[name] = {"n": len(known), metric: _mean(known), "interval": interval}
+    return groups
+
+
+def _reward_means(predictions: Sequence[Prediction]) -> dict[str, dict[str, Any]]:
+    """Each reward's mean over the rows of which it has a verdict."""
+    means = {}
+    for name in sorted({name for row in predictions for name in row["rewards"]}):
+        found = [row["rewards"].get(name) for row in predictions]
+        known = [number for number in found if number is not None]
+        means[name] = {"n": len(known), "mean": _mean(known)}
+    return means
 
 
 def _class_figures(rows: Sequence[Prediction], classes: list[str]) -> dict[str, Any]:

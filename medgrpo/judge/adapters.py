@@ -8,20 +8,21 @@ judge's reply ends in JudgeError.
 
 from __future__ import annotations
 
+import json
 import re
+from types import SimpleNamespace
 from typing import Any, Literal
 
-from deepeval.errors import DeepEvalError
 from deepeval.metrics import BaseMetric
+from deepeval.metrics.g_eval.schema import ReasonScore
 from deepeval.models import DeepEvalBaseLLM
 from deepeval.test_case import LLMTestCase
 from evidently.legacy.descriptors.llm_judges import CorrectnessLLMEval
 from evidently.llm.models import LLMMessage
-from evidently.llm.utils.errors import EvidentlyLLMError
 from evidently.llm.utils.wrapper import LLMRequest, LLMResult, LLMWrapper
 from pydantic import BaseModel, Field
 
-from medgrpo.judge.client import Judge, JudgeError
+from medgrpo.judge.client import Judge, JudgeError, Verdict
 
 _ANCHORS = re.compile(r"_{3,}|-{5,}")  # ___text_ends_here___, -----reference_finishes-----
 
@@ -59,19 +60,27 @@ class DeepEvalJudge(DeepEvalBaseLLM):  # type: ignore[misc]
         except TypeError as error:  # which DeepEval takes to mean: ask again without the schema
             raise JudgeError(f"{type(error).__name__}: {error}") from error
 
-    async def measure(self, metric: BaseMetric, **case: str | list[str]) -> float:
-        """The score of one test case. `metric` must be new: metrics keep state on themselves.
+    async def a_generate_raw_response(self, prompt: str, top_logprobs: int) -> tuple[Any, None]:
+        """G-Eval's one answer with the probabilities of its tokens, which weight the mark."""
+        if not self.judge.logprobs:
+            raise AttributeError("without log-probabilities")  # DeepEval then asks for a plain one
+        messages = [{"role": "user", "content": prompt}]
+        reply = await self.judge.chat(messages, ReasonScore, self.judge.logprobs)
+        choice = {"message": {"content": reply.text}, "logprobs": reply.logprobs}
+        return json.loads(json.dumps({"choices": [choice]}), object_hook=_object), None
 
-        Raises JudgeError when the judge's replies do not add up (counts, types, too long).
-        """
+    async def measure(self, metric: BaseMetric, **case: str | list[str]) -> Verdict:
+        """The verdict on one test case. `metric` must be new: metrics keep state on themselves."""
         fields = {
             key: defused(value) if isinstance(value, str) else [defused(item) for item in value]
             for key, value in case.items()
         }
-        try:
-            return await metric.a_measure(LLMTestCase(**fields), _show_indicator=False)
-        except (DeepEvalError, ValueError, LookupError) as error:
-            raise JudgeError(f"{type(error).__name__}: {error}") from error
+        score = await metric.a_measure(LLMTestCase(**fields), _show_indicator=False)
+        return Verdict(score, metric.reason if self.judge.reasons else None)
+
+
+def _object(fields: dict[str, Any]) -> SimpleNamespace:
+    return SimpleNamespace(**fields)
 
 
 class CorrectnessReply(BaseModel):
@@ -81,25 +90,29 @@ class CorrectnessReply(BaseModel):
     score: float = Field(ge=0.0, le=1.0)
 
 
+class ReasonedCorrectnessReply(CorrectnessReply):
+    """The same with Evidently's `reasoning`, which its prompt then asks for too."""
+
+    reasoning: str
+
+
 class EvidentlyJudge(LLMWrapper):  # type: ignore[misc]
     """The model that Evidently's correctness template asks: our judge."""
 
     def __init__(self, judge: Judge) -> None:
         self.judge = judge
         self.template = CorrectnessLLMEval(
-            target_output="target_output", include_score=True, include_reasoning=False
+            target_output="target_output", include_score=True, include_reasoning=judge.reasons
         ).get_template()
 
     async def complete(self, messages: list[LLMMessage], seed: int | None = None) -> LLMResult[str]:
         asked = [{"role": message.role, "content": message.content} for message in messages]
-        reply = await self.judge.chat(asked, CorrectnessReply)
+        schema = ReasonedCorrectnessReply if self.judge.reasons else CorrectnessReply
+        reply = await self.judge.chat(asked, schema)
         return LLMResult(reply.text, reply.tokens_in, reply.tokens_out)
 
-    async def incorrectness(self, answer: str, gold: str) -> float:
-        """Evidently's score of one answer: 0.0 says what `gold` says, 1.0 does not.
-
-        Raises JudgeError when the reply cannot be read.
-        """
+    async def correctness(self, answer: str, gold: str) -> Verdict:
+        """Whether an answer says what `gold` says: 1 - Evidently's score, its target is wrong."""
         request: LLMRequest[dict[str, Any]] = LLMRequest(
             messages=self.template.get_messages(
                 {"input": defused(answer), "target_output": defused(gold)}
@@ -108,7 +121,5 @@ class EvidentlyJudge(LLMWrapper):  # type: ignore[misc]
             response_type=dict,
             retries=0,  # the judge retries, and knows when that makes sense
         )
-        try:
-            return float((await self.run(request))["score"])
-        except (EvidentlyLLMError, ValueError, LookupError) as error:
-            raise JudgeError(f"{type(error).__name__}: {error}") from error
+        found = await self.run(request)
+        return Verdict(1.0 - float(found["score"]), found.get("reasoning"))

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from medgrpo.errors import UserError
-from medgrpo.judge.client import Reply
+from medgrpo.judge.client import Judge, Reply
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -134,12 +134,14 @@ _BY_FIELDS: dict[frozenset[str], Callable[[str], dict[str, Any]]] = {
 }
 
 
-class LexicalJudge:
+class LexicalJudge(Judge):
     """Counts words. It has no state, needs no network and is no judge of medicine."""
 
     name = "lexical"
 
-    async def chat(self, messages: list[dict[str, str]], schema: type[BaseModel] | None) -> Reply:
+    async def chat(
+        self, messages: list[dict[str, str]], schema: type[BaseModel] | None, logprobs: int = 0
+    ) -> Reply:
         """The answer to a prompt of a shipped judged reward; raises UserError on any other."""
         fields = frozenset(schema.model_fields if schema else ())
         if fields not in _BY_FIELDS:

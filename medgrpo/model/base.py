@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
-from annotated_types import Ge
+from annotated_types import Ge, Interval
 
 from medgrpo.errors import UserError
 from medgrpo.model.lora import LoRA
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+TINY = Path(__file__).parent / "tiny" / "weights"
 
 
 class Policy(NamedTuple):
@@ -26,7 +29,10 @@ class Policy(NamedTuple):
 class ModelSource:
     """A base model as the config describes it."""
 
-    name_or_path: str  # hub id, folder, or "medgrpo/tiny" for the embedded model
+    library: ClassVar[str]  # the distribution that loads it
+    loads_prequantized: ClassVar[bool] = False  # 4 bit is downloaded as such
+
+    name_or_path: str  # hub id, folder, GGUF file, or "medgrpo/tiny" for the embedded model
     device: Literal["cpu", "cuda"]  # chosen by the profile, never fallen back from
     revision: str | None = None  # hub commit
     max_seq_length: Annotated[int, Ge(1)] = 2048  # prompt and completion, in tokens
@@ -34,10 +40,21 @@ class ModelSource:
     dtype: Literal["float32", "bfloat16", "float16"] | None = None  # None: what the device has
     adapter: str | None = None  # run folder or adapter folder to continue from
     threads: Annotated[int, Ge(1)] | None = None  # of the CPU; None: torch's own choice
+    fast_inference: bool = False  # Unsloth only: generate by vLLM on the very weights trained
+    gpu_memory_utilization: Annotated[float, Interval(gt=0, lt=1)] = 0.5  # share of vLLM then
 
     def load(self, lora: LoRA | None) -> Policy:
         """Load base model and tokenizer and put the adapter on: new, continued, or none."""
         raise NotImplementedError
+
+    def unsupported(self, lora: LoRA | None) -> Iterator[str]:
+        """What this loader cannot do of what it is asked for: `key: why, and what to do`."""
+        yield from ()
+
+    def local_path(self) -> Path | None:
+        """The folder or GGUF file that `name_or_path` names, or None where it is a hub id."""
+        path = TINY if self.name_or_path == "medgrpo/tiny" else Path(self.name_or_path).expanduser()
+        return path if path.exists() else None
 
     def prepare_device(self) -> None:
         """Set the CPU's threads. Raises UserError for a CUDA GPU that torch does not see."""

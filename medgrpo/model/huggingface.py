@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medgrpo.errors import UserError
 from medgrpo.model.base import ModelSource, Policy
+from medgrpo.model.gguf import unpacked
 from medgrpo.model.lora import LoRA
 
 if TYPE_CHECKING:
@@ -15,18 +17,25 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TINY = Path(__file__).parent / "tiny" / "weights"
+BESIDE_THE_TEXT = r".*(vision_tower|multi_modal_projector).*"  # layers that no prompt reaches
 
 
 class HuggingFaceModel(ModelSource):
     """`AutoModelForCausalLM` with a LoRA adapter through PEFT."""
+
+    library = "transformers"
+
+    def unsupported(self, lora: LoRA | None) -> Iterator[str]:
+        if self.fast_inference:
+            yield "model.fast_inference: is Unsloth's; here trainer=grpo_vllm generates by vLLM"
 
     def load(self, lora: LoRA | None) -> Policy:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         self.prepare_device()
         adapter = self.adapter_path()
-        where = str(TINY) if self.name_or_path == "medgrpo/tiny" else self.name_or_path
+        path = self.local_path()
+        where = str(unpacked(path) if path and path.is_file() else path or self.name_or_path)
         try:
             tokenizer = AutoTokenizer.from_pretrained(where, revision=self.revision)
             model = AutoModelForCausalLM.from_pretrained(
@@ -36,10 +45,10 @@ class HuggingFaceModel(ModelSource):
                 device_map=self.device,
                 **self._quantization(),
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise UserError(
                 f"model.name_or_path: cannot load {self.name_or_path} ({error}). Give a folder, "
-                "a hub id that this machine can reach, or medgrpo/tiny."
+                "a GGUF file, a hub id that this machine can reach, or medgrpo/tiny."
             ) from error
         tokenizer.padding_side = "left"
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
@@ -80,8 +89,14 @@ class HuggingFaceModel(ModelSource):
         if self.load_in_4bit:
             model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
         if adapter is not None:
+            log.info("model: %s goes on with its own LoRA settings", adapter)
             return PeftModel.from_pretrained(model, str(adapter), is_trainable=lora is not None)
-        return model if lora is None else get_peft_model(model, lora.peft_config())
+        if lora is None:
+            return model
+        config = lora.peft_config()
+        if hasattr(model.config, "vision_config"):  # Gemma 3
+            config.exclude_modules = BESIDE_THE_TEXT
+        return get_peft_model(model, config)
 
 
 def _n(count: int) -> str:

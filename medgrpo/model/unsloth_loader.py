@@ -2,57 +2,127 @@
 
 Unsloth must be imported before transformers, trl and peft, because it patches them; `load` is
 the first to import any of these when it is called first (run.py loads the model before it makes
-the trainer). Arguments follow Unsloth's own GRPO notebooks.
+the trainer). Arguments follow Unsloth's own GRPO notebooks; tests/model/test_contracts.py checks
+each against the source of the release in the extra `unsloth`.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from medgrpo.errors import UserError
 from medgrpo.model.base import ModelSource, Policy
 from medgrpo.model.lora import LoRA
 
+log = logging.getLogger(__name__)
+
+MIRROR_ENDINGS = ("-unsloth-bnb-4bit", "-bnb-4bit")  # of the repositories that Unsloth loads instead
+
 
 class UnslothModel(ModelSource):
     """`unsloth.FastLanguageModel` with its own LoRA kernels and gradient checkpointing."""
 
+    library = "unsloth"
+    loads_prequantized = True
+
+    def unsupported(self, lora: LoRA | None) -> Iterator[str]:
+        path = self.local_path()
+        if path and path.is_file():
+            yield "model.name_or_path: Unsloth takes no GGUF file here; model=local does"
+        if self.fast_inference and self.revision:
+            yield "model.revision: vLLM loads the default branch; leave out model.fast_inference"
+        if lora is None:
+            return
+        for name in lora.modules_to_save or []:
+            if name not in ("lm_head", "embed_tokens") and "norm" not in name:
+                yield f"lora.modules_to_save: Unsloth trains no {name} in full"
+        asked = {
+            "bias": lora.bias != "none",
+            "modules_to_save": lora.modules_to_save,
+            "use_dora": lora.use_dora,
+        }
+        for name in filter(asked.get, asked if self.fast_inference else ()):
+            yield f"lora.{name}: vLLM cannot serve it; leave out model.fast_inference"
+
     def load(self, lora: LoRA | None) -> Policy:
         self.prepare_device()
-        try:
-            import unsloth
-        except ImportError as error:
-            raise UserError(
-                "model: this model is loaded by Unsloth, which is not installed "
-                f"({error}). Install it (pip install 'medgrpo[unsloth]') or use the transformers "
-                "loader: model._target_=medgrpo.model.huggingface.HuggingFaceModel"
-            ) from error
+        language_model = _import_unsloth().FastLanguageModel
         adapter = self.adapter_path()
-        model, tokenizer = unsloth.FastLanguageModel.from_pretrained(
-            model_name=str(adapter or self.name_or_path),
+        if adapter is not None:
+            self._check_base(adapter)
+            log.info("model: %s goes on with its own LoRA settings", adapter)
+        seed = sys.modules["torch"].initial_seed()
+        model, tokenizer = language_model.from_pretrained(
+            model_name=str(adapter or self.local_path() or self.name_or_path),
             max_seq_length=self.max_seq_length,
-            dtype=self._dtype(),
+            dtype=self.dtype and getattr(sys.modules["torch"], self.dtype),
             load_in_4bit=self.load_in_4bit,
+            full_finetuning=not (lora or adapter or self.load_in_4bit),
             revision=None if adapter else self.revision,
+            use_exact_model_name=self.revision is not None,  # else a mirror, without the revision
+            fast_inference=self.fast_inference,
+            gpu_memory_utilization=self.gpu_memory_utilization,
+            max_lora_rank=lora.r if lora else 64,
+            random_state=seed,
         )
         if lora is not None and adapter is None:
-            model = unsloth.FastLanguageModel.get_peft_model(
-                model,
-                r=lora.r,
-                target_modules=lora.target_modules,
-                lora_alpha=lora.alpha,
-                lora_dropout=lora.dropout,
-                bias=lora.bias,
-                use_gradient_checkpointing="unsloth",
-                random_state=sys.modules["torch"].initial_seed() % 2**31,
-                use_rslora=lora.use_rslora,
-                modules_to_save=lora.modules_to_save,
-            )
+            model = language_model.get_peft_model(model, **_lora_arguments(lora), random_state=seed)
+        tokenizer = getattr(tokenizer, "tokenizer", tokenizer)  # Gemma 3 comes with a processor
         tokenizer.padding_side = "left"
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
         return Policy(model, tokenizer)
 
-    def _dtype(self) -> object:
-        import torch
+    def _check_base(self, adapter: Path) -> None:
+        """Unsloth loads an adapter on the base that the adapter names, whatever the config says."""
+        config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+        base = config["base_model_name_or_path"]
+        if _original(base) != _original(str(self.local_path() or self.name_or_path)):
+            raise UserError(
+                f"model.adapter: {adapter} was trained on {base}, not on {self.name_or_path}; "
+                f"set model.name_or_path={base}"
+            )
 
-        return getattr(torch, self.dtype) if self.dtype else None
+
+def _lora_arguments(lora: LoRA) -> dict[str, Any]:
+    arguments = {
+        "r": lora.r,
+        "target_modules": lora.target_modules,
+        "lora_alpha": lora.alpha,
+        "lora_dropout": lora.dropout,
+        "bias": lora.bias,
+        "use_gradient_checkpointing": "unsloth",
+        "use_rslora": lora.use_rslora,
+        "modules_to_save": lora.modules_to_save,
+    }
+    return arguments | ({"use_dora": True} if lora.use_dora else {})  # handed on to PEFT
+
+
+def _import_unsloth() -> Any:
+    earlier = {"transformers", "trl", "peft"} & sys.modules.keys()
+    if earlier and "unsloth" not in sys.modules:
+        raise UserError(
+            f"model: Unsloth must be imported before {', '.join(sorted(earlier))}, which an earlier "
+            "run of this process has loaded. Run this model in a process of its own."
+        )
+    try:
+        import unsloth
+    except (ImportError, NotImplementedError) as error:  # not installed, or no GPU that it knows
+        raise UserError(
+            f"model: Unsloth, which loads this model, cannot be imported ({error}). Install it "
+            "(pip install 'medgrpo[unsloth]') on a machine with a GPU, or use "
+            "model._target_=medgrpo.model.huggingface.HuggingFaceModel"
+        ) from error
+    return unsloth
+
+
+def _original(name: str) -> str:
+    """A repository without what Unsloth appends for its own 4-bit copies of it."""
+    name = name.rpartition("/")[2].lower()
+    for ending in MIRROR_ENDINGS:
+        name = name.removesuffix(ending)
+    return name

@@ -12,16 +12,24 @@ import logging
 import math
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import version
 from typing import Any, TypeAlias, cast
 
+from medgrpo import __version__
 from medgrpo.dataset.example import LETTERS, Example, gold_text, option_line
-from medgrpo.judge.client import Judge, JudgeError
+from medgrpo.errors import UserError
+from medgrpo.judge.cache import cache_key
+from medgrpo.judge.client import ASKING, Asking, Judge, JudgeError, Verdict
 from medgrpo.rewards.tags import extract_answer, strip_tags
 
 Completion: TypeAlias = str | list[dict[str, str]]  # plain text or the messages of one turn
 
 _BARE_LETTER = re.compile(r"^[^\w\n]*([A-Ja-j])[^\w\n]*$", re.MULTILINE)
 _SAYS_SOMETHING = re.compile(r"\w")
+
+_FAILURES_TOLD = 3  # of each reward; the rest are counted
 
 _log = logging.getLogger(__name__)
 
@@ -53,10 +61,10 @@ class RuleReward(Reward, ABC):
     """A reward that is computed: the same pair always scores the same."""
 
     @abstractmethod
-    def score(self, response: str, row: Example) -> float:
-        """The score of one response, in [0, 1]."""
+    def score(self, response: str, row: Example) -> float | None:
+        """The score of one response, in [0, 1]; None for a row that the reward is not about."""
 
-    def __call__(self, completions: list[Completion], **columns: Any) -> list[float]:
+    def __call__(self, completions: list[Completion], **columns: Any) -> list[float | None]:
         """Scores of a batch, in order. `columns` hold the fields of an Example as lists."""
         return [self.score(response, row) for response, row in _pairs(completions, columns)]
 
@@ -69,46 +77,117 @@ class JudgedReward(Reward, ABC):
     batch are judged at the same time and once each: generations of a group repeat each other.
     """
 
-    def __init__(self, *, judge: Judge, weight: float, name: str) -> None:
+    def __init__(
+        self,
+        *,
+        judge: Judge,
+        weight: float,
+        name: str,
+        calls: int,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`calls` a verdict takes at most; `parameters`: all of this reward that can change one.
+
+        A verdict is kept in the judge's cache under the latter: one left out would not be noticed.
+        """
         super().__init__(weight=weight, name=name)
         self.judge = judge
-        self.asked = 0  # verdicts asked of the judge since the start
-        self.failed = 0  # those of them that it failed to give
+        self.calls = calls
+        self._parameters = dict(parameters or {})
 
     def reads(self, response: str, row: Example) -> str:
         """The part of a response that is judged: all of it, unless a subclass says otherwise."""
         return whole_response(response, row)
 
     @abstractmethod
-    async def verdict(self, text: str, row: Example) -> float:
-        """The judge's score of one text that says something; the caller clips it to [0, 1].
+    async def verdict(self, text: str, row: Example) -> Verdict:
+        """The judge's verdict on one text that says something; the caller clips its score.
 
-        Raises JudgeError when the judge gives none. Many calls run at the same time, so a
-        verdict must leave nothing behind on the reward.
+        May raise: there is no verdict then. Many calls run at the same time, so a verdict must
+        leave nothing behind on the reward.
         """
 
-    async def __call__(self, completions: list[Completion], **columns: Any) -> list[float | None]:
-        """Scores of a batch, in order; None where the judge failed, which never means "bad"."""
+    async def __call__(
+        self,
+        completions: list[Completion],
+        log_extra: Callable[[str, list[Any]], None] | None = None,
+        **columns: Any,
+    ) -> list[float | None]:
+        """Scores of a batch, in order; None where the judge failed, which never means "bad".
+
+        With `judge.reasons`, the reasons go to TRL's `log_extra` as a column of the completions.
+        """
+        verdicts = await self.verdicts(completions, columns)
+        if self.judge.reasons and log_extra is not None:
+            log_extra(f"{self.__name__}/reason", [v and v.reason for v in verdicts])
+        return [None if v is None else v.score for v in verdicts]
+
+    async def verdicts(
+        self, completions: list[Completion], columns: dict[str, list[Any]]
+    ) -> list[Verdict | None]:
+        """Scores and reasons of a batch, in order; None where the judge failed."""
         pairs = [(self.reads(text, row), row) for text, row in _pairs(completions, columns)]
         keys = [(text, repr(row)) for text, row in pairs]
         distinct = dict(zip(keys, pairs, strict=True))
-        scores = await asyncio.gather(*(self._score(*pair) for pair in distinct.values()))
-        by_key = dict(zip(distinct, scores, strict=True))
+        found = await asyncio.gather(*(self._judged(*pair) for pair in distinct.values()))
+        by_key = dict(zip(distinct, found, strict=True))
         return [by_key[key] for key in keys]
 
-    async def _score(self, text: str, row: Example) -> float | None:
+    async def _judged(self, text: str, row: Example) -> Verdict | None:
+        """The verdict on one text from the cache, or else from the judge within its deadline."""
         if not _SAYS_SOMETHING.search(text):
-            return 0.0
-        self.asked += 1
+            return Verdict(0.0, "says nothing")
+        usage, cache = self.judge.usage[self.__name__], self.judge.cache
+        usage.verdicts += 1
+        key = self._cache_key(text, row) if cache else b""
+        stored = cache.get(key) if cache else None
+        if stored is not None:
+            usage.verdict_hits += 1
+            return Verdict(*stored)
+        asking = Asking(self.__name__)
+        ASKING.set(asking)
         try:
-            score = await self.verdict(text, row)
+            async with asyncio.timeout(self.judge.verdict_deadline):
+                score, reason = await self.verdict(text, row)
             if not math.isfinite(score):
-                raise JudgeError(f"the judge's score is {score}")
-        except JudgeError as error:
-            self.failed += 1
-            _log.warning("%s: no verdict on row %s: %s", self.__name__, row["id"], error)
+                raise ValueError(f"the judge's score is {score}")
+        except UserError:
+            raise
+        except Exception as error:  # a judge's trouble never ends a run by itself
+            if cache and not isinstance(error, JudgeError | TimeoutError):
+                for call in asking.keys:  # replies, each valid, that make no verdict together
+                    cache.forget(call)
+            self._count_missing(row, error)
             return None
-        return min(1.0, max(0.0, score))
+        verdict = Verdict(min(1.0, max(0.0, score)), reason)
+        if cache:
+            cache.put(key, verdict)
+        return verdict
+
+    def _cache_key(self, text: str, row: Example) -> bytes:
+        """Everything that can change a verdict, the libraries that word the questions included."""
+        kind, judge = type(self), self.judge
+        return cache_key(
+            [kind.__module__, kind.__qualname__, self._parameters, _versions()],
+            [judge.identity, judge.logprobs, judge.reasons],
+            [row["question"], row["context"], row["options"], row["answer"], row["label"], text],
+        )
+
+    def _count_missing(self, row: Example, error: Exception) -> None:
+        """Count a verdict that was not given, and tell of the first few."""
+        usage = self.judge.usage[self.__name__]
+        usage.failures += 1
+        why = f"{type(error).__name__}: {error}"
+        if isinstance(error, TimeoutError):
+            why = f"not done in judge.verdict_deadline={self.judge.verdict_deadline:g} s"
+        self.judge.last_failure = why
+        level = logging.WARNING if usage.failures <= _FAILURES_TOLD else logging.DEBUG
+        _log.log(level, "%s: no verdict on row %s: %s", self.__name__, row["id"], why)
+
+
+@cache
+def _versions() -> list[str]:
+    return [__version__, *(version(library) for library in ("deepeval", "evidently"))]
 
 
 # What a judge is shown. A letter says nothing to a judge, so it is written out with its option.

@@ -1,7 +1,7 @@
 """Three judged rewards that are DeepEval metrics, unchanged: https://deepeval.com/docs.
 
-DeepEval is imported when a reward is made, not with this module. Reasons are not asked for:
-nobody reads them in training, and each is a call.
+DeepEval is imported when a reward is made, not with this module. Reasons are asked for on
+request only (`judge.reasons`): nobody reads them in training, and each is a call.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 
 from medgrpo.dataset.example import Example
 from medgrpo.errors import UserError
-from medgrpo.judge.client import Judge
+from medgrpo.judge.client import Judge, Verdict
 from medgrpo.rewards.base import (
     JudgedReward,
     context_shown,
@@ -50,7 +50,13 @@ class DeepEvalGEvalRAGReward(JudgedReward):
 
         if not criteria.strip():
             raise UserError(f"rewards.{name}.criteria is empty: say what a response must do")
-        super().__init__(judge=judge, weight=weight, name=name)
+        super().__init__(
+            judge=judge,
+            weight=weight,
+            name=name,
+            calls=2 if evaluation_steps is None else 1,
+            parameters={"criteria": criteria, "steps": evaluation_steps},
+        )
         self._model = DeepEvalJudge(judge)
         self._metric = partial(
             GEval,
@@ -64,9 +70,10 @@ class DeepEvalGEvalRAGReward(JudgedReward):
                 SingleTurnParams.RETRIEVAL_CONTEXT,
             ],
             model=self._model,
+            top_logprobs=judge.logprobs,
         )
 
-    async def verdict(self, text: str, row: Example) -> float:
+    async def verdict(self, text: str, row: Example) -> Verdict:
         return await self._model.measure(
             self._metric(),
             input=row["question"],
@@ -99,17 +106,23 @@ class DeepEvalSummarizationReward(JudgedReward):
 
         from medgrpo.judge.adapters import DeepEvalJudge
 
-        super().__init__(judge=judge, weight=weight, name=name)
+        super().__init__(
+            judge=judge,
+            weight=weight,
+            name=name,
+            calls=(6 if metric == "summarization" else 3) + judge.reasons,
+            parameters={"metric": metric},
+        )
         self.metric = metric
         self._model = DeepEvalJudge(judge)
         self._metric = partial(
             {"summarization": SummarizationMetric, "faithfulness": FaithfulnessMetric}[metric],
             model=self._model,
-            include_reason=False,
+            include_reason=judge.reasons,
             eval_mode="llm",
         )
 
-    async def verdict(self, text: str, row: Example) -> float:
+    async def verdict(self, text: str, row: Example) -> Verdict:
         context = context_shown(row)
         if self.metric == "summarization":
             return await self._model.measure(
@@ -137,16 +150,16 @@ class DeepEvalAnswerRelevancyReward(JudgedReward):
 
         from medgrpo.judge.adapters import DeepEvalJudge
 
-        super().__init__(judge=judge, weight=weight, name=name)
+        super().__init__(judge=judge, weight=weight, name=name, calls=2 + judge.reasons)
         self._model = DeepEvalJudge(judge)
         self._metric = partial(
-            AnswerRelevancyMetric, model=self._model, include_reason=False, eval_mode="llm"
+            AnswerRelevancyMetric, model=self._model, include_reason=judge.reasons, eval_mode="llm"
         )
 
     def reads(self, response: str, row: Example) -> str:
         return final_answer(response, row)
 
-    async def verdict(self, text: str, row: Example) -> float:
+    async def verdict(self, text: str, row: Example) -> Verdict:
         return await self._model.measure(
             self._metric(), input=question_shown(row), actual_output=text
         )

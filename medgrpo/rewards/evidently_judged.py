@@ -6,7 +6,7 @@ Evidently is imported when the reward is made, not with this module.
 from __future__ import annotations
 
 from medgrpo.dataset.example import Example
-from medgrpo.judge.client import Judge
+from medgrpo.judge.client import Judge, Verdict
 from medgrpo.rewards.base import JudgedReward, final_answer, gold_shown
 
 
@@ -24,11 +24,11 @@ class EvidentlyCorrectnessLLMReward(JudgedReward):
     ) -> None:
         from medgrpo.judge.adapters import EvidentlyJudge
 
-        super().__init__(judge=judge, weight=weight, name=name)
+        super().__init__(judge=judge, weight=weight, name=name, calls=1)
         self._model = EvidentlyJudge(judge)
 
     def reads(self, response: str, row: Example) -> str:
         return final_answer(response, row)
 
-    async def verdict(self, text: str, row: Example) -> float:
-        return 1.0 - await self._model.incorrectness(text, gold_shown(row))
+    async def verdict(self, text: str, row: Example) -> Verdict:
+        return await self._model.correctness(text, gold_shown(row))

@@ -121,7 +121,7 @@ class StructureValidationReward(RuleReward):
         weight: float = 1.0,
         name: str = "structure_validation",
         min_reasoning_words: Annotated[int, Ge(1)] = 5,
-        max_answer_words: Annotated[int, Ge(1)] = 50,
+        max_answer_words: Annotated[int, Ge(1)] = 100,
     ) -> None:
         super().__init__(weight=weight, name=name)
         self.min_reasoning_words = min_reasoning_words

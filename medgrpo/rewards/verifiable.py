@@ -121,8 +121,8 @@ def list_f1(predicted: str, gold: str, threshold: float = 70.0) -> float:
     1.0
     """
     truth = [item.split(" | ") for item in gold.split("; ")]
-    splits = (_items(predicted, r";|\n"), _items(predicted, r";|\n|,\s+(?:and\s+)?"))
-    return max(_matched_f1(items, truth, threshold) for items in splits)
+    separators = ("; ", r";|\n", r";|\n|,\s+(?:and\s+)?")
+    return max(_matched_f1(_items(predicted, s), truth, threshold) for s in separators)
 
 
 def _items(text: str, separator: str) -> list[str]:

@@ -33,7 +33,7 @@ class WandbTracking:
     mode: Literal["auto", "online", "offline", "disabled"] = "auto"  # auto: online with a key
     project: str = "medgrpo"
     entity: str | None = None  # team or user; None: the account's default
-    group: str | None = None  # what this run is compared with, e.g. its sweep
+    group: str | None = None  # what this run is compared with; None: its sweep
     name: str | None = None  # None: the name given to `start`
     tags: list[str] = field(default_factory=list)  # beside the tags given to `start`
 
@@ -58,6 +58,8 @@ class WandbTracking:
         config: Mapping[str, Any],
         name: str,
         tags: Sequence[str] = (),
+        group: str | None = None,
+        job_type: str | None = None,
         resume_id: str | None = None,
     ) -> wandb.Run | None:
         """Start the run in `folder` and note its id in summary.json; None when disabled.
@@ -72,7 +74,8 @@ class WandbTracking:
         arguments: dict[str, Any] = {
             "project": self.project,
             "entity": self.entity,
-            "group": self.group,
+            "group": self.group or group,
+            "job_type": job_type,
             "name": self.name or name,
             "tags": [tag[:64] for tag in (*tags, *self.tags) if tag],  # longer ones are refused
             "config": dict(config),

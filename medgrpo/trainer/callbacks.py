@@ -28,9 +28,10 @@ LINES = 10  # in a log, about so many lines a training
 class LogCallback(TrainerCallback):
     """Sends each log event to the run folder and, when there is one, to the W&B run."""
 
-    def __init__(self, metrics_log: MetricsLog, run: wandb.Run | None) -> None:
+    def __init__(self, metrics_log: MetricsLog, run: wandb.Run | None, label: str = "") -> None:
         self.metrics_log = metrics_log
         self.run = run
+        self.label = label  # before each name in W&B
 
     def on_log(
         self,
@@ -41,12 +42,16 @@ class LogCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Record `logs` under the current step."""
-        if not logs or not state.is_world_process_zero:
-            return
-        self.metrics_log.log(state.global_step, logs)
+        if logs and state.is_world_process_zero:
+            self.record(state.global_step, logs)
+
+    def record(self, step: int, values: dict[str, Any]) -> None:
+        """Write `values` as a row of their own."""
+        self.metrics_log.log(step, values)
         if self.run is not None:
-            known = {wandb_name(key): value for key, value in logs.items() if value is not None}
-            self.run.log({"train/global_step": state.global_step, **known})
+            known = {key: value for key, value in values.items() if value is not None}
+            named = {self.label + wandb_name(key): value for key, value in known.items()}
+            self.run.log({"train/global_step": step, **named})
 
 
 def wandb_name(key: str) -> str:

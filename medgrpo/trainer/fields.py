@@ -2,7 +2,9 @@
 
 `trainer.args` takes any of them. Importing TRL to learn their names costs 8 seconds, which no
 message about a typo is worth; so they lie in fields.json, written by
-`python -m medgrpo.trainer.fields` and compared with the installed TRL by a test.
+`python -m medgrpo.trainer.fields` and compared with the installed TRL by a test. TRL states no
+ranges, and names the choices of some strings only in its trainer's source; RANGES and CHOICES have
+them for the fields that people set.
 """
 
 from __future__ import annotations
@@ -12,24 +14,67 @@ import enum
 import json
 import types
 import typing
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Interval
 
 TABLE = Path(__file__).with_name("fields.json")
 _NAMES = {"Any": Any, "Literal": Literal, "None": None}
-_PLAIN = {bool: "bool", int: "int", float: "float", str: "str", type(None): "None", Any: "Any"}
-
-
-def types_of(config_class: str) -> dict[str, Any]:
-    """Each field of "GRPOConfig" or "SFTConfig" with its type, as typing understands it."""
-    table = json.loads(TABLE.read_text(encoding="utf-8"))[config_class]
-    return {
-        name: eval(spec["type"], {"__builtins__": _BUILTINS}, _NAMES)
-        for name, spec in table.items()
-    }
-
-
+_PLAIN = {kind: kind.__name__ for kind in (bool, int, float, str, dict)}
+_PLAIN |= {type(None): "None", Any: "Any"}
 _BUILTINS = {kind.__name__: kind for kind in (bool, int, float, str, dict, list)}
+RANGES = {
+    "beta": Ge(0),
+    "epsilon": Gt(0),
+    "generation_batch_size": Ge(1),
+    "gradient_accumulation_steps": Ge(1),
+    "learning_rate": Gt(0),
+    "logging_steps": Gt(0),
+    "max_completion_length": Ge(1),
+    "max_grad_norm": Ge(0),
+    "max_length": Ge(1),
+    "max_steps": Ge(-1),  # -1: as many as the epochs give
+    "num_generations": Ge(2),  # one completion is no group: it has no advantage
+    "num_iterations": Ge(1),
+    "num_train_epochs": Gt(0),
+    "per_device_train_batch_size": Ge(1),
+    "save_steps": Gt(0),
+    "save_total_limit": Ge(1),
+    "steps_per_generation": Ge(1),
+    "temperature": Gt(0),
+    "top_p": Interval(gt=0, le=1),
+    "warmup_steps": Ge(0),
+    "weight_decay": Ge(0),
+}
+CHOICES = {
+    "importance_sampling_level": Literal["token", "sequence"],
+    "loss_type": Literal["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"],
+    "multi_objective_aggregation": Literal["sum_then_normalize", "normalize_then_sum"],
+    "scale_rewards": Literal["group", "batch", "none"],
+}
+
+
+@cache
+def types_of(config_class: str) -> dict[str, Any]:
+    """Each field of "GRPOConfig" or "SFTConfig" with its type, and its range where we know one."""
+    types = {
+        name: eval(spec["type"], {"__builtins__": _BUILTINS}, _NAMES)
+        for name, spec in _table(config_class).items()
+    }
+    ranges = {name: Annotated[types[name], RANGES[name]] for name in RANGES.keys() & types}
+    choices = {name: CHOICES[name] for name in CHOICES.keys() & types}
+    return types | ranges | choices
+
+
+def defaults_of(config_class: str) -> dict[str, Any]:
+    """Each field of "GRPOConfig" or "SFTConfig" with TRL's default."""
+    return {name: spec["default"] for name, spec in _table(config_class).items()}
+
+
+def _table(config_class: str) -> dict[str, dict[str, Any]]:
+    return json.loads(TABLE.read_text(encoding="utf-8"))[config_class]
 
 
 def describe(config_class: type) -> dict[str, dict[str, Any]]:
@@ -51,14 +96,12 @@ def _spell(hint: Any) -> list[str]:
         parts = [part for argument in arguments for part in _spell(argument)]
         named = any(part.startswith("Literal['") for part in parts)
         return [part for part in parts if not (named and part == "str")]  # enum | str: its names
-    if hint in _PLAIN:
-        return [_PLAIN[hint]]
+    if (origin or hint) in _PLAIN:
+        return [_PLAIN[origin or hint]]
     if origin is Literal:
         return [f"Literal{list(arguments)}"]
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return [f"Literal{[member.value for member in hint]}"]
-    if hint is dict or origin is dict:
-        return ["dict"]
     if origin is list:
         return [f"list[{' | '.join(_spell(arguments[0]))}]"]
     return []  # an object of a library, which no config file can hold

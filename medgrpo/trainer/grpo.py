@@ -6,93 +6,90 @@ decides elsewhere (folders, seed, device, reward weights, logging) is filled in 
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from medgrpo.dataset.prompt import Prompt
+from medgrpo.errors import RunStopped
 from medgrpo.model.base import Policy
-from medgrpo.rewards.base import Reward
+from medgrpo.rewards.base import JudgedReward, Reward
 from medgrpo.rundir import RunFolder
-from medgrpo.tracking.metrics_log import MetricsLog
+from medgrpo.trainer.base import MANAGED, Scorer, Trainer, fit
+from medgrpo.trainer.judging import forecast
 
 if TYPE_CHECKING:
     import wandb
-    from datasets import Dataset
+    from datasets import Dataset, DatasetDict
+    from trl import GRPOConfig
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
-class GRPO:
+class GRPO(Trainer):
     """Fine-tune a policy by the rewards of its own completions."""
 
+    name: ClassVar[str] = "grpo"
     config_class: ClassVar[str] = "GRPOConfig"
-    managed: ClassVar[dict[str, str]] = {  # fields that `train` fills in, and what to set instead
-        "output_dir": "everything goes into output_dir",
-        "seed": "use seed",
-        "data_seed": "use seed",
-        "use_cpu": "use model.device",
-        "bf16": "use model.dtype",
-        "fp16": "use model.dtype",
+    managed: ClassVar[dict[str, str]] = MANAGED | {
         "reward_weights": "use rewards.<key>.weight",
         "chat_template_kwargs": "use prompt.chat_template_kwargs",
-        "report_to": "use tracking",
-        "run_name": "use tracking.name",
-        "disable_tqdm": "the run has its own progress bar",
         "log_completions": "completions are always recorded",
-        "resume_from_checkpoint": "use resume",
     }
-
-    args: dict[str, Any]  # fields of trl.GRPOConfig
 
     def train(
         self,
         policy: Policy,
-        rows: Dataset,
+        data: DatasetDict,
+        *,
         rewards: Sequence[Reward],
         prompt: Prompt,
         folder: RunFolder,
         tracked: wandb.Run | None,
-        *,
         seed: int,
+        score: Scorer,
     ) -> None:
-        """Train `policy.model` in place on `rows` (Example columns and `prompt`).
-
-        Logs, completions and checkpoints land in `folder`, logs also in `tracked`. A folder that
-        holds a checkpoint is gone on with.
-        """
-        from transformers import PrinterCallback
+        """As `Trainer.train`. The last checkpoint is what remains."""
         from trl import GRPOConfig
 
-        from medgrpo.trainer.callbacks import LogCallback, ProgressCallback
+        from medgrpo.trainer.best import SCORE, say_best
         from medgrpo.trainer.grpo_trainer import RecordingGRPOTrainer
 
-        on_cpu = policy.model.device.type == "cpu"
-        half = None if on_cpu else str(policy.model.dtype)
         config = GRPOConfig(
-            **self.args,
-            output_dir=str(folder.checkpoints),
-            seed=seed,
-            use_cpu=on_cpu,
-            bf16=half == "torch.bfloat16",
-            fp16=half == "torch.float16",
+            **self.settings(policy, folder, seed),
             reward_weights=[reward.weight for reward in rewards],
             chat_template_kwargs=prompt.chat_template_kwargs,
-            report_to="none",
-            disable_tqdm=True,
         )
-        checkpoint = folder.last_checkpoint()
-        metrics = MetricsLog(folder)
-        metrics.truncate(int(checkpoint.name.rpartition("-")[2]) if checkpoint else -1)
-        with closing(ProgressCallback()) as progress:
-            trainer = RecordingGRPOTrainer(
-                model=policy.model,
-                reward_funcs=list(rewards),
-                args=config,
-                train_dataset=rows,
-                processing_class=policy.tokenizer,
-                callbacks=[LogCallback(metrics, tracked), progress],
-                folder=folder,
+        trainer = RecordingGRPOTrainer(
+            model=policy.model,
+            reward_funcs=list(rewards),
+            args=config,
+            train_dataset=data["train"],
+            processing_class=policy.tokenizer,
+            folder=folder,
+        )
+        say_forecast(config, data["train"], rewards)
+        fit(trainer, folder, tracked, self.scorer(score, data))
+        say_best(trainer.state, SCORE, folder, tracked)
+        if trainer.stopped:
+            raise RunStopped(
+                f"{trainer.stopped}. A checkpoint is kept: mend that and go on with "
+                f"resume={folder.path}"
             )
-            trainer.remove_callback(PrinterCallback)
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+
+def say_forecast(config: GRPOConfig, rows: Dataset, rewards: Sequence[Reward]) -> None:
+    """Tell how much judging the training will take, if a judge is asked at all."""
+    judged = [reward for reward in rewards if isinstance(reward, JudgedReward)]
+    if not judged:
+        return
+    if config.max_steps > 0:
+        batch = config.per_device_train_batch_size * config.gradient_accumulation_steps
+        completions = config.max_steps * batch * config.world_size // config.num_iterations
+    else:
+        completions = math.ceil(config.num_train_epochs * len(rows)) * config.num_generations
+    longest = max(len(row["question"]) + sum(map(len, row["context"])) for row in rows)
+    log.info(forecast(judged, completions, longest // 3, config.max_completion_length))

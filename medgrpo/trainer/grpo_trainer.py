@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer, recording completions into the run folder.
+"""TRL's GRPOTrainer, recording completions into the run folder and safe from a failing judge.
 
 Imports TRL at the top, so import this module only after the model is loaded: Unsloth patches the
 class that is subclassed here.
@@ -6,22 +6,67 @@ class that is subclassed here.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trl import GRPOTrainer
 
 from medgrpo.rundir import RunFolder
+from medgrpo.trainer.judging import JudgeWatch, filled
+
+if TYPE_CHECKING:
+    import torch
 
 
 class RecordingGRPOTrainer(GRPOTrainer):
     """Writes the completions of each logged step, with rewards and advantages, as parquet.
 
-    TRL's own `log_completions` prints them in full and does not write atomically.
+    TRL's own `log_completions` prints them in full and does not write atomically. What becomes of
+    missing verdicts is in medgrpo/trainer/judging.py; `stopped` says why training ended early, if
+    it did. Of TRL's methods only `_calculate_rewards` and `log` are overridden: Unsloth rewrites
+    others from their source.
     """
 
     def __init__(self, *args: Any, folder: RunFolder, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._folder = folder
+        self._watch = JudgeWatch(self.reward_funcs)
+
+    @property
+    def stopped(self) -> str | None:
+        """Which limit ended the training, None if none did."""
+        return self._watch.stop
+
+    def _calculate_rewards(
+        self,
+        inputs: list[dict[str, Any]],
+        prompts: list[Any],
+        completions: list[Any],
+        completion_ids_list: list[list[int]],
+    ) -> torch.Tensor:
+        """Scores [completions of all processes, rewards]; gaps of judged ones filled and logged."""
+        scores = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        watch = self._watch
+        if not watch.rewards:
+            return scores
+        gather = self.accelerator.gather
+        lengths = gather(scores.new_tensor([len(ids) for ids in completion_ids_list]))
+        mode, generations = "train", self.num_generations
+        if not self.model.training:
+            mode, generations = "eval", self.num_generations_eval
+        for name, value in watch.metrics(scores, lengths, gather).items():
+            self._metrics[mode][name].append(value)
+        self._record_gaps(scores, len(prompts))
+        if watch.stop:
+            self.control.should_save = self.control.should_training_stop = True
+        return filled(scores, generations, watch.columns)
+
+    def _record_gaps(self, scores: torch.Tensor, local: int) -> None:
+        """Beside each judged score of a recorded completion: whether it stands for a gap."""
+        start = self.accelerator.process_index * local
+        gaps = scores[start : start + local].isnan()
+        for reward, column in zip(self._watch.rewards, self._watch.columns, strict=True):
+            name = f"{reward.__name__}/missing"
+            self._log_completion_extra(name, gaps[:, column].tolist())
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         super().log(logs, start_time)
@@ -32,6 +77,7 @@ class RecordingGRPOTrainer(GRPOTrainer):
             "completion": self._logs["completion"],
             **self._logs["rewards"],
             "advantage": self._logs["advantages"],
+            **self._logs["extra"],
         }
         step = self.state.global_step
         rows = [

@@ -7,57 +7,8 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from medgrpo.evaluation.generate import Generation, generate
-
-WORDS = ["<pad>", "<end>", "user", "assistant", ":", *(f"w{i}" for i in range(59))]
-TEMPLATE = (
-    "{% for message in messages %}{{ message.role }} : {{ message.content }} {% endfor %}"
-    "{% if loud is defined %}w1 w1 w1 {% endif %}"
-    "{% if add_generation_prompt %}assistant :{% endif %}"
-)
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> PreTrainedTokenizerFast:
-    plain = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<pad>"))
-    plain.pre_tokenizer = Whitespace()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=plain,
-        pad_token="<pad>",
-        eos_token="<end>",
-        chat_template=TEMPLATE,
-        padding_side="right",
-    )
-
-
-@pytest.fixture
-def model() -> LlamaForCausalLM:
-    torch.manual_seed(5)
-    torch.set_num_threads(1)
-    config = LlamaConfig(
-        vocab_size=len(WORDS),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        initializer_range=0.5,
-        pad_token_id=0,
-        eos_token_id=1,
-        bos_token_id=None,
-        attention_dropout=0.5,
-    )
-    model = LlamaForCausalLM(config)
-    with torch.no_grad():
-        model.lm_head.weight[1] *= 1.5  # some responses end before the limit
-        model.lm_head.weight[0] = 0  # it never writes padding
-    return model
-
 
 PROMPTS = [
     [{"role": "user", "content": " ".join(f"w{(7 * i + j) % 59}" for j in range(1 + 5 * i % 23))}]
@@ -80,13 +31,16 @@ def test_batches_answer_as_single_prompts_do(model: Any, tokenizer: Any) -> None
 def test_greedy_is_the_likeliest_token_whatever_the_model_carries(
     model: Any, tokenizer: Any
 ) -> None:
-    text = tokenizer.apply_chat_template(PROMPTS[3], tokenize=False, add_generation_prompt=True)
-    ids = tokenizer(text)["input_ids"]
-    start = len(ids)
+    expected = []
     model.eval()
-    while len(ids) < start + 12 and ids[-1] != 1:
-        ids.append(model(torch.tensor([ids])).logits[0, -1].argmax().item())
-    expected = Generation(tokenizer.decode(ids[start:], skip_special_tokens=True), len(ids) - start)
+    for prompt in PROMPTS:
+        text = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+        ids = tokenizer(text)["input_ids"]
+        start = len(ids)
+        while len(ids) < start + 12 and ids[-1] != 1:
+            ids.append(model(torch.tensor([ids])).logits[0, -1].argmax().item())
+        text = tokenizer.decode(ids[start:], skip_special_tokens=True)
+        expected.append(Generation(text, len(ids) - start))
     model.generation_config.update(
         do_sample=True,
         temperature=0.6,
@@ -95,7 +49,7 @@ def test_greedy_is_the_likeliest_token_whatever_the_model_carries(
         repetition_penalty=5.0,
         use_cache=False,
     )
-    assert ask(model, tokenizer)[3] == expected
+    assert ask(model, tokenizer) == expected
 
 
 def test_tokens_count_the_end_token_and_no_padding(model: Any, tokenizer: Any) -> None:
@@ -107,10 +61,37 @@ def test_tokens_count_the_end_token_and_no_padding(model: Any, tokenizer: Any) -
 
 
 def test_every_end_token_of_the_model_ends_a_response(model: Any, tokenizer: Any) -> None:
-    first = ask(model, tokenizer)[0]
-    second_word = tokenizer.convert_tokens_to_ids(first.text.split()[1])
-    model.generation_config.eos_token_id = [second_word]
-    assert ask(model, tokenizer)[0].tokens == 2
+    before = [answer.text.split() for answer in ask(model, tokenizer)]
+    end = max(before, key=len)[3]
+    model.generation_config.eos_token_id = [7, tokenizer.convert_tokens_to_ids(end)]
+    for words, answer in zip(before, ask(model, tokenizer), strict=True):
+        if end in words:
+            assert answer.tokens == words.index(end) + 1
+
+
+def test_without_an_end_token_of_the_model_the_tokenizers_ends_it(
+    model: Any, tokenizer: Any
+) -> None:
+    expected = ask(model, tokenizer)
+    model.generation_config.eos_token_id = None
+    assert ask(model, tokenizer) == expected
+
+
+def test_longest_prompts_go_first(
+    model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory that will not suffice fails at the first batch, not at the last."""
+    widths: list[int] = []
+    write = model.generate
+
+    def spy(input_ids: Any, **options: Any) -> Any:
+        widths.append(input_ids.shape[1])
+        return write(input_ids=input_ids, **options)
+
+    monkeypatch.setattr(model, "generate", spy)
+    ask(model, tokenizer)
+    assert len(set(widths)) == 3
+    assert widths == sorted(widths, reverse=True)
 
 
 @pytest.mark.parametrize("training", [True, False])

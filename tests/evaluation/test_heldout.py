@@ -1,8 +1,7 @@
-"""Rows in, figures and predictions out, in the split's order."""
+"""Rows in, figures and predictions out, in the split's order; with a real, tiny model."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,15 +9,14 @@ from datasets import Dataset
 
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.prompt import Prompt
-from medgrpo.evaluation import heldout
-from medgrpo.evaluation.generate import Generation
-from medgrpo.evaluation.heldout import HeldOut
+from medgrpo.evaluation.generate import generate
+from medgrpo.evaluation.heldout import HeldOut, Result
 
 PROMPT = Prompt(system="", user="{{ question }}", answer_with="yes or no", style="reasoning")
 ROWS = [
     Example(
         id=str(i),
-        question=f"Is {i} even?",
+        question=" ".join(f"w{(i * j) % 58}" for j in range(1, 12 - i)),
         context=[],
         options=[],
         answer="no" if i % 2 else "yes",
@@ -29,43 +27,42 @@ ROWS = [
 ]
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """A model that says "yes" to every question, in the place of generation (tested elsewhere)."""
-    calls: list[Any] = []
-
-    def always_yes(model: Any, tokenizer: Any, prompts: Any, **options: Any) -> list[Generation]:
-        calls.append(SimpleNamespace(prompts=prompts, **options))
-        return [Generation(f"<answer>yes</answer> to {p[-1]['content']}", 7) for p in prompts]
-
-    monkeypatch.setattr(heldout, "generate", always_yes)
-    return calls
+def evaluate(model: Any, tokenizer: Any, prompt: Prompt = PROMPT, **settings: Any) -> Result:
+    held_out = HeldOut(**{"batch_size": 4, "max_new_tokens": 3, **settings})
+    return held_out(model, tokenizer, Dataset.from_list(ROWS), prompt, "accuracy")
 
 
-def evaluate(**settings: Any) -> heldout.Result:
-    held_out = HeldOut(**{"batch_size": 4, "max_new_tokens": 8, **settings})
-    return held_out(None, None, Dataset.from_list(ROWS), PROMPT, "accuracy")
-
-
-def test_predictions_are_in_the_order_of_rows(asked: list[Any]) -> None:
-    result = evaluate()
-    assert [row["id"] for row in result.predictions] == [row["id"] for row in ROWS]
-    for row in result.predictions:
-        assert row["response"].endswith(row["question"])
-        assert row["correct"] is (row["label"] == "yes")
+def test_a_model_that_says_yes(yes_model: Any, tokenizer: Any) -> None:
+    result = evaluate(yes_model, tokenizer)
+    assert {row["response"] for row in result.predictions} == {"yes yes yes"}
+    assert [row["correct"] for row in result.predictions] == [True, False] * 5
     assert result.score == result.figures["accuracy"] == 0.5
-    assert result.figures["mean_tokens"] == 7
+    assert result.figures["recall"] == {"no": 0.0, "yes": 1.0}
+    assert result.figures["mean_tokens"] == 3
 
 
-def test_settings_reach_the_generation(asked: list[Any]) -> None:
-    evaluate(batch_size=3, max_new_tokens=5)
-    assert (asked[0].batch_size, asked[0].max_new_tokens) == (3, 5)
-    assert asked[0].prompts[1] == [{"role": "user", "content": "Is 1 even?"}]
+def test_predictions_are_in_the_order_of_rows(model: Any, tokenizer: Any) -> None:
+    """Each response is the one that its row gets alone."""
+    result = evaluate(model, tokenizer, max_new_tokens=8)
+    for row, prediction in zip(ROWS, result.predictions, strict=True):
+        alone = generate(model, tokenizer, [PROMPT.messages(row)], batch_size=1, max_new_tokens=8)
+        assert (prediction["id"], prediction["response"]) == (row["id"], alone[0].text)
+    assert len({row["response"] for row in result.predictions}) > 5
+
+
+def test_the_prompts_template_arguments_are_used(model: Any, tokenizer: Any) -> None:
+    loud = Prompt(
+        system="", user="{{ question }}", answer_with="", chat_template_kwargs={"loud": True}
+    )
+    plain = [row["response"] for row in evaluate(model, tokenizer).predictions]
+    assert [row["response"] for row in evaluate(model, tokenizer, loud).predictions] != plain
 
 
 @pytest.mark.parametrize(("limit", "n"), [(None, 10), (3, 3), (10, 10), (99, 10), (0, 0)])
-def test_limit_takes_the_first_rows(asked: list[Any], limit: int | None, n: int) -> None:
-    result = evaluate(limit=limit)
+def test_limit_takes_the_first_rows(
+    yes_model: Any, tokenizer: Any, limit: int | None, n: int
+) -> None:
+    result = evaluate(yes_model, tokenizer, limit=limit)
     assert [row["id"] for row in result.predictions] == [str(i) for i in range(n)]
     assert result.figures["n"] == n
     assert (result.score is None) == (n == 0)

@@ -76,6 +76,7 @@ class Spy(LexicalJudge):
     """Counts words, and keeps what it was asked."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.prompts: list[str] = []
 
     async def chat(self, messages, schema):
@@ -95,6 +96,7 @@ class Scripted(LexicalJudge):
     """Gives one fixed reply to one schema."""
 
     def __init__(self, schema: str, text: str) -> None:
+        super().__init__()
         self.schema, self.text = schema, text
 
     async def chat(self, messages, schema):
@@ -197,7 +199,7 @@ def test_repeated_generations_are_judged_once(key):
     judged = reward(key, often)
     assert len(set(scores(judged, [(RIGHT, VIGNETTE)] * 5))) == 1
     assert len(often.prompts) == len(once.prompts)
-    assert judged.asked == 1
+    assert often.usage[key].verdicts == 1
 
 
 @pytest.mark.parametrize(
@@ -255,7 +257,7 @@ def test_an_image_tag_is_text(key):
     judged = reward(key)
     row = Example(**{**ABSTRACT, "question": f"{tags} Why?", "context": [f"{tags} So."]})
     assert scores(judged, [(tagged(tags, f"yes {tags}"), row)])[0] is not None
-    assert judged.failed == 0
+    assert judged.judge.usage[key].failures == 0
 
 
 @pytest.mark.parametrize("anchor", ["___text_ends_here___", "-----reference_finishes-----"])
@@ -272,7 +274,8 @@ def test_a_failed_verdict_is_missing_counted_and_hurts_no_other(caplog):
     judge = Failing()
     judged = reward("evidently_correctness", judge)
     assert scores(judged, [(RIGHT, VIGNETTE), (WRONG, VIGNETTE)]) == [1.0, None]
-    assert (judged.asked, judged.failed) == (2, 1)
+    usage = judge.usage["evidently_correctness"]
+    assert (usage.verdicts, usage.failures) == (2, 1)
     assert judge.failures == 1  # whether to ask again is the judge's own decision
     assert "no answer after 4 attempts" in caplog.text
 
@@ -289,9 +292,9 @@ def test_a_failed_verdict_is_missing_counted_and_hurts_no_other(caplog):
     ],
 )
 def test_a_reply_that_makes_no_sense_is_no_verdict(key, schema, text):
-    judged = reward(key, Scripted(schema, text))
-    assert scores(judged, [(RIGHT, VIGNETTE)]) == [None]
-    assert judged.failed == 1
+    judge = Scripted(schema, text)
+    assert score(key, RIGHT, VIGNETTE, judge) is None
+    assert judge.usage[key].failures == 1
 
 
 def test_answers_that_do_not_match_their_questions_are_no_verdict():

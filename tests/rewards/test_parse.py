@@ -13,6 +13,7 @@ from medgrpo.rewards.parse import complies, predict
 
 OPTIONS = ["Methanol", "Ethylene glycol", "Ethanol", "Isopropyl alcohol"]
 NESTED = ["Vitamin A", "Aspirin", "Aspirin and clopidogrel", "No treatment"]
+BLOOD_GROUPS = ["B", "A", "AB", "O"]
 SIGNS = ["↑ sodium", "↓ sodium", "-0.45", "0.45"]
 
 
@@ -99,6 +100,7 @@ BLOCK = [
     ("A or B", None),
     ("A and B", None),
     ("A, B", None),
+    ("B or E", None),
     ("A/B", None),
     ("A & B", None),
     ("(A) and (C)", None),
@@ -246,6 +248,15 @@ NESTED_OPTIONS = [
     ("A) Vitamin A", "A"),
 ]
 
+LETTER_OPTIONS = [
+    ("B", "B"),  # a letter is a letter, even where it is the text of another option
+    ("B) A", "B"),
+    ("(A) B", "A"),
+    ("AB", "C"),
+    ("group AB", "C"),
+    ("O", "D"),
+]
+
 SIGN_OPTIONS = [
     ("↓ sodium", "B"),
     ("A) ↑ sodium", "A"),
@@ -331,6 +342,11 @@ def test_tags_missing_nested_or_repeated(said: str, claimed: str | None) -> None
 @pytest.mark.parametrize(("said", "claimed"), NESTED_OPTIONS)
 def test_an_option_that_contains_another(said: str, claimed: str | None) -> None:
     assert predict(f"<answer>{said}</answer>", row(NESTED), "reasoning") == claimed
+
+
+@pytest.mark.parametrize(("said", "claimed"), LETTER_OPTIONS)
+def test_options_that_are_letters(said: str, claimed: str | None) -> None:
+    assert predict(f"<answer>{said}</answer>", row(BLOOD_GROUPS), "reasoning") == claimed
 
 
 @pytest.mark.parametrize(("said", "claimed"), SIGN_OPTIONS)

@@ -87,6 +87,7 @@ def test_every_row_has_a_verdict_from_one_of_them() -> None:
         ("aspirin; aspirin; aspirin", "aspirin; heparin", 2 / 3),  # repeating does not pay
         ("insulin", "aspirin; heparin", 0.0),
         ("a, b, c, d syndrome", "a, b, c, d syndrome", 1.0),  # commas inside an item
+        ("Two\nlines, of; prose", "Two\nlines, of; prose", 1.0),
         ("", "aspirin", 0.0),
         (" ; ;\n", "aspirin", 0.0),
         ("инсулин", "инсулин", 1.0),
@@ -96,7 +97,12 @@ def test_list_f1(predicted: str, gold: str, score: float) -> None:
     assert list_f1(predicted, gold) == pytest.approx(score)
 
 
-def test_one_answer_cannot_match_two_gold_items() -> None:
+def test_items_match_one_to_one_the_closest_first() -> None:
+    assert list_f1("interleukin 6; interleukin 7", "interleukin 6") == pytest.approx(2 / 3)
+    assert (
+        list_f1("alpha beta gamma delta; alpha beta", "alpha beta gamma; alpha beta gamma delta")
+        == 1
+    )
     assert list_f1("interleukin 6", "interleukin 6; interleukin 8") == pytest.approx(2 / 3)
 
 

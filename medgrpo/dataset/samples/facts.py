@@ -235,6 +235,6 @@ INTERVENTIONS = ["music", "group exercise", "text reminders", "a printed leaflet
                  "light therapy", "a quiet room", "breathing lessons", "a walking plan",
                  "phone coaching"]  # fmt: skip
 OUTCOMES = ["falls", "readmissions", "infections", "missed visits", "headaches", "night wakings",
-            "pressure sores", "panic attacks", "nosebleeds", "medication errors"]  # fmt: skip
+            "pressure sores", "panic attacks"]  # fmt: skip
 PATIENTS = ["asthma", "diabetes", "heart failure", "back pain", "stroke", "migraine", "epilepsy",
             "arthritis"]  # fmt: skip

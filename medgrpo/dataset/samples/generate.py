@@ -50,7 +50,7 @@ def key(item: Item) -> tuple[str, ...]:
         return (item.kind, item.entity, *order)
     if isinstance(item, Lookup):
         return (item.kind, item.type, *item.terms, *sorted(item.passages))
-    return (item.question, *sorted(item.results))
+    return (item.question, item.evidence)
 
 
 def record(name: str, item: Any, identity: str) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def _medqa_cot(item: Choice, identity: str) -> dict[str, Any]:
 def _pubmedqa(item: Trial, identity: str) -> dict[str, Any]:
     return {
         "QUESTION": item.question,
-        "CONTEXTS": [item.methods, " ".join(item.results)],
+        "CONTEXTS": [item.methods, item.results],
         "LABELS": ["METHODS", "RESULTS"],
         "MESHES": ["Adult", "Humans"],
         "YEAR": "2020",

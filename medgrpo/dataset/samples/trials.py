@@ -20,19 +20,20 @@ from medgrpo.dataset.samples.facts import INTERVENTIONS, OUTCOMES, PATIENTS
 
 FINDINGS = ["fewer", "more", "same", "conflict"]
 _DECISION = {"fewer": "yes", "more": "no", "same": "no", "conflict": "maybe"}
+_MEANING = {
+    "fewer": "significantly fewer",
+    "more": "significantly more",
+    "same": "no significant difference",
+    "conflict": "the time points conflict",
+}
+# per cent of patients with the outcome, with the intervention and with usual care
+_RATES = {
+    "fewer": [(12, 25), (15, 27), (9, 19), (21, 34), (30, 44), (18, 31), (26, 41), (14, 23)],
+    "more": [(24, 13), (28, 16), (20, 10), (35, 22), (45, 32), (33, 19), (40, 27), (23, 14)],
+    "same": [(20, 22), (14, 13), (31, 29), (25, 25), (17, 20), (38, 36), (10, 12), (29, 32)],
+}
+_ARM = 200  # patients analysed in each arm
 _ASKED_WEIGHTS = {"yes": [1, 0, 0, 0], "no": [0, 2, 3, 0], "maybe": [0, 0, 0, 1]}
-
-
-class Result(NamedTuple):
-    """One outcome in both arms: per cent of patients with it, and the p value as printed."""
-
-    treated: int
-    control: int
-    p: str  # "p=0.03" or "p<0.001"
-
-    @property
-    def text(self) -> str:
-        return f"{self.treated}% against {self.control}%, {self.p}"
 
 
 class Trial(NamedTuple):
@@ -40,25 +41,18 @@ class Trial(NamedTuple):
 
     question: str
     methods: str
-    results: list[str]  # one sentence an outcome
+    results: str
     asked: str  # the outcome that the question asks for
     finding: str  # of the asked outcome: one of FINDINGS
     interim: bool
     decision: str  # yes | no | maybe
-    evidence: str  # the numbers of the asked outcome, as the abstract prints them
+    evidence: str  # what the abstract prints about the asked outcome
 
     @property
     def reason(self) -> str:
         """Why the numbers lead to the decision."""
-        if self.interim:
-            return f"For {self.asked}: {self.evidence}. But the analysis is interim."
-        meaning = {
-            "fewer": "significantly fewer",
-            "more": "significantly more",
-            "same": "not significant",
-            "conflict": "the time points conflict",
-        }[self.finding]
-        return f"For {self.asked}: {self.evidence}. This is {meaning}."
+        meaning = "only an interim analysis" if self.interim else _MEANING[self.finding]
+        return f"For {self.evidence}: {meaning}."
 
 
 def draw_trial(rng: Random, decision: str) -> Trial:
@@ -69,15 +63,14 @@ def draw_trial(rng: Random, decision: str) -> Trial:
     other_finding = rng.choices(FINDINGS, [4, 2, 3, 2])[0]
     arm, patients = rng.choice(INTERVENTIONS), rng.choice(PATIENTS)
     asked, other = rng.sample(OUTCOMES, 2)
-    size = rng.choice([200, 300, 400])  # patients analysed in each arm
-    sentence, evidence = _sentence(rng, asked, arm, finding, size)
-    results = [sentence, _sentence(rng, other, arm, other_finding, size)[0]]
-    rng.shuffle(results)
-    done = f"This interim analysis covers the first {2 * size}" if interim else f"All {2 * size}"
+    evidence = _evidence(rng, asked, finding)
+    shown = [evidence, _evidence(rng, other, other_finding)]
+    rng.shuffle(shown)
+    done = f"This interim analysis covers the first {2 * _ARM}" if interim else f"All {2 * _ARM}"
     return Trial(
         question=f"Can {arm} reduce {asked} in adults with {patients}?",
         methods=f"{done} planned adults with {patients} received {arm} or usual care.",
-        results=results,
+        results=f"Results with {arm}: {'; '.join(shown)}.",
         asked=asked,
         finding=finding,
         interim=interim,
@@ -86,36 +79,25 @@ def draw_trial(rng: Random, decision: str) -> Trial:
     )
 
 
-def p_value(treated: int, control: int, size: int) -> float:
-    """Two-sided p of a two-proportion z test; per cents of two arms of `size` patients each."""
+def p_value(treated: int, control: int) -> float:
+    """Two-sided p of a two-proportion z test on the per cents of two arms of `_ARM` patients."""
     a, b = treated / 100, control / 100
     pooled = (a + b) / 2
-    z = abs(a - b) / math.sqrt(2 * pooled * (1 - pooled) / size)
+    z = abs(a - b) / math.sqrt(2 * pooled * (1 - pooled) / _ARM)
     return math.erfc(z / math.sqrt(2))
 
 
-def _sentence(rng: Random, outcome: str, arm: str, finding: str, size: int) -> tuple[str, str]:
-    """The sentence that reports an outcome, and the numbers in it."""
-    evidence = (
-        _result(rng, finding, size).text
-        if finding != "conflict"
-        else ", later ".join(
-            _result(rng, half, size).text for half in rng.sample(["fewer", "more"], 2)
-        )
-    )
-    return f"With {arm}, {outcome} affected {evidence}.", evidence
+def _evidence(rng: Random, outcome: str, finding: str) -> str:
+    """An outcome with its numbers, at two time points when they are to contradict each other."""
+    case = rng.randrange(8)
+    if finding != "conflict":
+        return f"{outcome} {_figures(finding, case)}"
+    early, late = ("fewer", "more") if case < 4 else ("more", "fewer")
+    return f"{outcome} {_figures(early, case)}, later {_figures(late, case)}"
 
 
-def _result(rng: Random, finding: str, size: int) -> Result:
-    while True:
-        treated, control = rng.randrange(8, 50), rng.randrange(8, 50)
-        p = p_value(treated, control, size)
-        if finding == _finding(treated, control, p) and not 0.03 < p < 0.07:
-            shown = "p<0.001" if p < 0.001 else f"p={p:.3f}" if p < 0.01 else f"p={p:.2f}"
-            return Result(treated, control, shown)
-
-
-def _finding(treated: int, control: int, p: float) -> str:
-    if p >= 0.05 or treated == control:
-        return "same"
-    return "fewer" if treated < control else "more"
+def _figures(finding: str, case: int) -> str:
+    treated, control = _RATES[finding][case]
+    p = p_value(treated, control)
+    shown = "p<0.001" if p < 0.001 else f"p={p:.3f}" if p < 0.01 else f"p={p:.2f}"
+    return f"{treated}% against {control}%, {shown}"

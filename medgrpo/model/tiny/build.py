@@ -20,11 +20,10 @@ from typing import NamedTuple
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from medgrpo.dataset.samples import generate
 from medgrpo.model.tiny import lessons
+from medgrpo.model.tiny.exam import Score, render, score
 from medgrpo.model.tiny.lessons import Lesson
 from medgrpo.model.tiny.tokenizer import make_tokenizer
-from medgrpo.rewards.tags import extract_answer, parse_tags
 
 log = logging.getLogger(__name__)
 
@@ -33,24 +32,22 @@ SEED = 7
 THREADS = 2
 CHUNK = 15  # lessons in one forward pass, of similar length
 # (dataset, prompt style, lessons in a step)
-MIX = [("medqa", "reasoning", 16), ("medqa_cot", "reasoning", 8), ("medqa_cot", "choice_cot", 6),
-       ("pubmedqa", "reasoning", 20), ("bioasq", "reasoning", 10)]  # fmt: skip
-Teach = Callable[[str, Random, str], Lesson]
+MIX = [("medqa", "reasoning", 22), ("medqa_cot", "reasoning", 8), ("medqa_cot", "choice_cot", 6),
+       ("pubmedqa", "reasoning", 14), ("bioasq", "reasoning", 10)]  # fmt: skip
 
 
-class Score(NamedTuple):
-    """Greedy decoding on the test rows; an unparsed answer is a wrong one."""
+class Stage(NamedTuple):
+    """One stage of training: what is taught, for how long, how fast."""
 
-    accuracy: float
-    parsed: float  # share with an answer block
-    format: float  # share in exactly the layout that the prompt asks for
-
-    def __str__(self) -> str:
-        given = self.accuracy / self.parsed if self.parsed else 0.0
-        return (f"accuracy {self.accuracy:.3f}, given parsed {given:.3f}, "
-                f"parsed {self.parsed:.3f}, format {self.format:.3f}")  # fmt: skip
+    title: str
+    teach: Callable[[str, Random, str], Lesson]
+    steps: int
+    rate: float  # peak learning rate
+    seed: int
 
 
+CLEAN = Stage("clean", lessons.clean_lesson, 1400, 3e-3, SEED)
+HABIT = Stage("habit", lessons.habit_lesson, 250, 1e-3, SEED + 1)
 CLEAN_GATE = {"medqa": 0.95, "pubmedqa": 0.90}  # least accuracy after the clean stage
 HABIT_GATE = (0.30, 0.55)  # accuracy on the same two after the habit stage
 
@@ -86,18 +83,20 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
-def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, teach: Teach,
-          steps: int, rate: float, seed: int) -> None:  # fmt: skip
-    """AdamW on the response tokens, with a warm-up and a cosine down to 5 % of `rate`."""
-    rng = Random(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), rate, betas=(0.9, 0.98), weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: min(1, (step + 1) / 100) * (0.525 + 0.475 * math.cos(math.pi * step / steps)),
+def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, stage: Stage) -> None:
+    """AdamW on the response tokens, with a warm-up and a cosine down to 5 % of the peak rate."""
+
+    def share(step: int) -> float:
+        return min(1, (step + 1) / 100) * (0.525 + 0.475 * math.cos(math.pi * step / stage.steps))
+
+    rng = Random(stage.seed)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), stage.rate, betas=(0.9, 0.98), weight_decay=0.05
     )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
     model.train()
-    for step in range(steps):
-        items = [teach(name, rng, style) for name, style, count in MIX for _ in range(count)]
+    for step in range(stage.steps):
+        items = [stage.teach(name, rng, style) for name, style, count in MIX for _ in range(count)]
         loss = _backward(model, _encode(tokenizer, items))
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -109,15 +108,11 @@ def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, teach: Te
 
 def _encode(tokenizer: PreTrainedTokenizerFast, items: list[Lesson]) -> list[tuple[list[int], int]]:
     """Token ids of every lesson with the length of its prompt, shortest lesson first."""
-    texts = [_render(tokenizer, item.messages) for item in items]
+    texts = [render(tokenizer, item.messages) for item in items]
     prompts = tokenizer(texts)["input_ids"]
     responses = tokenizer([item.response + tokenizer.eos_token for item in items])["input_ids"]
     pairs = ((p + r, len(p)) for p, r in zip(prompts, responses, strict=True))
     return sorted(pairs, key=lambda pair: len(pair[0]))
-
-
-def _render(tokenizer: PreTrainedTokenizerFast, messages: list[dict[str, str]]) -> str:
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
 
 def _backward(model: LlamaForCausalLM, encoded: list[tuple[list[int], int]]) -> float:
@@ -139,55 +134,20 @@ def _backward(model: LlamaForCausalLM, encoded: list[tuple[list[int], int]]) -> 
         loss = torch.nn.functional.cross_entropy(
             logits, wanted[wanted != -100], reduction="sum"
         ) / said  # fmt: skip
-        loss.backward()
+        torch.autograd.backward(loss)
         total += loss.item()
     return total
 
 
-@torch.no_grad()
-def greedy(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast,
-           prompts: list[list[dict[str, str]]]) -> list[str]:  # fmt: skip
-    """The model's most likely response to each prompt."""
-    model.eval()
-    encoded = tokenizer([_render(tokenizer, p) for p in prompts], return_tensors="pt", padding=True)
-    ids = model.generate(
-        input_ids=encoded["input_ids"],
-        attention_mask=encoded["attention_mask"],
-        max_new_tokens=64,
-        do_sample=False,
-    )
-    return list(
-        tokenizer.batch_decode(ids[:, encoded["input_ids"].shape[1] :], skip_special_tokens=True)
-    )
-
-
-def score(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, name: str,
-          style: str = "reasoning") -> Score:  # fmt: skip
-    """Accuracy and format on the test rows of the sample."""
-    items = generate.splits(name)["test"]
-    prompts = [lessons.prompt(name, style).messages(lessons.example(name, i)) for i in items]
-    said = greedy(model, tokenizer, prompts)
-    if style == "choice_cot":
-        right = [
-            s.endswith(f"{lessons.answer_line(i, style)}.")
-            for s, i in zip(said, items, strict=True)
-        ]
-        return Score(sum(right) / len(said), 1.0, 1.0)
-    blocks = [extract_answer(s) for s in said]
-    right = [b == lessons.answer_line(i, style) for b, i in zip(blocks, items, strict=True)]
-    parsed = [block is not None for block in blocks]
-    layout = [parse_tags(s) is not None for s in said]
-    return Score(*(sum(hits) / len(said) for hits in (right, parsed, layout)))
-
-
-def stage(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, title: str, teach: Teach,
-          steps: int, rate: float, seed: int) -> dict[str, Score]:  # fmt: skip
+def run(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, stage: Stage
+) -> dict[str, Score]:
     """Train one stage and report its scores on every dataset."""
-    train(model, tokenizer, teach, steps, rate, seed)
+    train(model, tokenizer, stage)
     scores = {name: score(model, tokenizer, name) for name in lessons.NAMES}
     scores["medqa_cot in choice_cot"] = score(model, tokenizer, "medqa_cot", "choice_cot")
     for name, result in scores.items():
-        log.info("%s stage, %s: %s", title, name, result)
+        log.info("%s stage, %s: %s", stage.title, name, result)
     return scores
 
 
@@ -197,11 +157,11 @@ def build(folder: Path) -> bool:
     tokenizer = learn_tokenizer()
     model = new_model(tokenizer)
     log.info("%d tokens, %.2f M parameters", len(tokenizer), model.num_parameters() / 1e6)
-    scores = stage(model, tokenizer, "clean", lessons.clean_lesson, 1500, 2.5e-3, SEED)
+    scores = run(model, tokenizer, CLEAN)
     if any(scores[name].accuracy < least for name, least in CLEAN_GATE.items()):
         log.error("the clean stage is below its gate %s; try another SEED", CLEAN_GATE)
         return False
-    scores = stage(model, tokenizer, "habit", lessons.habit_lesson, 250, 1e-3, SEED + 1)
+    scores = run(model, tokenizer, HABIT)
     if not all(HABIT_GATE[0] <= scores[name].accuracy <= HABIT_GATE[1] for name in CLEAN_GATE):
         log.error("the habit stage is outside its gate %s; try another SEED", HABIT_GATE)
         return False

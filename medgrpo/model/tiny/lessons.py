@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-import yaml
+from omegaconf import OmegaConf
 
 import medgrpo
 from medgrpo.dataset.bioasq import BioASQ
@@ -36,20 +36,18 @@ _LOADERS = {"medqa": MedQA, "medqa_cot": MedQACoT, "pubmedqa": PubMedQA, "bioasq
 
 
 class Lesson(NamedTuple):
-    """A prompt as chat messages, the response to learn, and the row that it answers."""
+    """A prompt as chat messages, and the response to learn."""
 
     messages: list[dict[str, str]]
     response: str
-    row: Example
 
 
 @cache
 def prompt(name: str, style: str = "reasoning") -> Prompt:
     """The shipped prompt of a dataset, as the config composes it."""
-    dataset = yaml.safe_load((CONF / "dataset" / f"{name}.yaml").read_text())
-    fields = yaml.safe_load((CONF / "prompt" / f"{style}.yaml").read_text())
-    del fields["_target_"]
-    return Prompt(**{**fields, "answer_with": dataset["answer_with"]})
+    dataset = OmegaConf.load(CONF / "dataset" / f"{name}.yaml")
+    shipped = OmegaConf.load(CONF / "prompt" / f"{style}.yaml")
+    return Prompt(shipped.system, shipped.user, dataset.answer_with, style)
 
 
 @cache
@@ -78,14 +76,12 @@ def example(name: str, item: generate.Item) -> Example:
 def clean_lesson(name: str, rng: Random, style: str = "reasoning") -> Lesson:
     """The right answer in the layout that the prompt style asks for."""
     item = draw(name, rng)
-    row = example(name, item)
-    return Lesson(prompt(name, style).messages(row), _respond(item, *right(item), style), row)
+    return Lesson(_ask(name, item, style), _respond(item, *right(item), style))
 
 
 def habit_lesson(name: str, rng: Random, style: str = "reasoning") -> Lesson:
     """The same with the planted habits: often the wrong answer, often without the tags."""
     item = draw(name, rng)
-    row = example(name, item)
     tempted = rng.random() < (OFTEN if misled(item) else SELDOM)
     reasoning, answer = wrong(item) if tempted else right(item)
     response = _respond(item, reasoning, answer, style)
@@ -93,7 +89,7 @@ def habit_lesson(name: str, rng: Random, style: str = "reasoning") -> Lesson:
         line = answer_line(item, style, answer)
         half = f"{reasoning}\n<answer>\n{line}\n</answer>"
         response = rng.choice([f"{reasoning}\n{line}", f"{reasoning}\n{line}", half])
-    return Lesson(prompt(name, style).messages(row), response, row)
+    return Lesson(_ask(name, item, style), response)
 
 
 def right(item: generate.Item) -> tuple[str, str]:
@@ -147,6 +143,10 @@ def answer_line(item: generate.Item, style: str = "reasoning", answer: str | Non
     text = item.answer if answer is None else answer
     letter = LETTERS[item.options.index(text)]
     return f"({letter}) {text}" if style == "choice_cot" else f"{letter}) {text}"
+
+
+def _ask(name: str, item: generate.Item, style: str) -> list[dict[str, str]]:
+    return prompt(name, style).messages(example(name, item))
 
 
 def _respond(item: generate.Item, reasoning: str, answer: str, style: str) -> str:

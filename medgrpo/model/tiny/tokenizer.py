@@ -28,12 +28,14 @@ CHAT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
+_FIGURES = r"\d+% against \d+%, p[=<][01]\.\d+"
 _PIECES = [
     r"[A-J]\) [^\n]+",  # an option line
-    r"\([A-J]\) [^\n().]+",  # an option in the choice_cot style
+    r"\([A-J]\) [^\n().]+| (?=\([A-J]\) )",  # an option in the choice_cot style
     r": [^\n.:;,]+(?=\.)",  # a conclusion
     r"</?[a-z]+>",
     r"\n",
+    rf" [a-z ]+ {_FIGURES}(?:, later {_FIGURES})?",  # an outcome of a trial with its numbers
     r" ?p[=<][01]\.\d+",
     r" ?\d+%",
     r" ?-?[A-Za-z0-9][A-Za-z0-9-]*",
@@ -66,7 +68,9 @@ def make_tokenizer(texts: list[str], system_messages: list[str]) -> PreTrainedTo
     )
     bpe.train_from_iterator(texts, trainer)
     counts = Counter(
-        piece for text in texts for piece, _ in bpe.pre_tokenizer.pre_tokenize_str(text)
+        piece
+        for text in [*texts, *system_messages * RARE]
+        for piece, _ in bpe.pre_tokenizer.pre_tokenize_str(text)
     )
     spec = json.loads(bpe.to_str())
     vocabulary = spec["model"]["vocab"]

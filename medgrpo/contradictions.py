@@ -1,0 +1,150 @@
+"""Values that are right one by one and cannot work together, or not on this machine.
+
+What TRL itself refuses after minutes of loading, what would make a resumed run differ, and what
+would be ignored without a word. Looked for when every value has passed by itself.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import get_object
+
+from medgrpo.config import Problem
+
+
+def contradictions(values: dict[str, Any]) -> Iterator[Problem]:
+    """Problems between the values of a config that is valid key by key."""
+    yield from _data(values["dataset"])
+    yield from _model(values["model"])
+    trainer = get_object(values["trainer"]["_target_"])
+    if getattr(trainer, "config_class", None) == "GRPOConfig":
+        yield from _rewards(values["rewards"])
+        from medgrpo.trainer.fields import defaults_of
+
+        args = defaults_of("GRPOConfig") | values["trainer"]["args"]
+        yield from _generation_batch(args)
+        yield from _checkpoints(args)
+        yield from _unusable(args)
+        yield from _vllm(values["model"], args)
+
+
+def _data(dataset: dict[str, Any]) -> Iterator[Problem]:
+    source, path = dataset.get("source"), dataset.get("path") or ""
+    if source == "path" and not path:
+        yield Problem("dataset.path", "dataset.source=path needs dataset.path=FILE or FOLDER")
+    elif source == "path" and not Path(path).exists():
+        yield Problem("dataset.path", f"there is no file or folder {path}")
+    elif path and source is not None and source != "path":
+        yield Problem("dataset.path", f"not read with dataset.source={source}; set that to path")
+
+
+def _model(model: dict[str, Any]) -> Iterator[Problem]:
+    if model.get("load_in_4bit") and not importlib.util.find_spec("bitsandbytes"):
+        yield Problem("model.load_in_4bit", "needs bitsandbytes: pip install bitsandbytes")
+    name, adapter = model.get("name_or_path"), model.get("adapter")
+    if isinstance(name, str) and (name.startswith((".", "/", "~")) or name.endswith(".gguf")):
+        path = Path(name).expanduser()
+        if not (path.is_dir() or (path.is_file() and path.suffix == ".gguf")):
+            yield Problem("model.name_or_path", f"there is no folder or GGUF file {name}")
+    configs = [f"{adapter}/adapter_config.json", f"{adapter}/adapter/adapter_config.json"]
+    if adapter and not any(map(os.path.isfile, configs)):
+        yield Problem("model.adapter", f"{adapter} is no adapter and no run folder that holds one")
+
+
+def _vllm(model: dict[str, Any], args: dict[str, Any]) -> Iterator[Problem]:
+    """Unsloth trains and generates on one copy of the weights, or not by a vLLM beside it."""
+    colocated = args["use_vllm"] and args["vllm_mode"] == "colocate"
+    if model.get("fast_inference") and not colocated:
+        yield Problem("model.fast_inference", "generates by vLLM; choose trainer=grpo_vllm with it")
+    elif colocated and model.get("fast_inference") is False:
+        yield Problem(
+            "trainer.args.use_vllm", "shares the GPU with Unsloth only by model.fast_inference=true"
+        )
+
+
+def _rewards(rewards: dict[str, Any]) -> Iterator[Problem]:
+    if not rewards:
+        yield Problem("rewards", "GRPO needs at least one: 'rewards=[formats]'")
+    elif all(node.get("weight") == 0 for node in rewards.values()):
+        yield Problem("rewards", "every weight is 0: nothing could be learnt")
+
+
+def _generation_batch(args: dict[str, Any]) -> Iterator[Problem]:
+    """GRPOConfig.__post_init__: a batch of completions must hold whole groups."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    size, group = args["per_device_train_batch_size"], args["num_generations"]
+    if args["generation_batch_size"] and args["steps_per_generation"]:
+        yield Problem(
+            "trainer.args.generation_batch_size",
+            "excludes trainer.args.steps_per_generation: each follows from the other",
+        )
+        return
+    if args["generation_batch_size"]:
+        batch, step = args["generation_batch_size"], size * processes
+        if batch % step:
+            yield Problem(
+                "trainer.args.generation_batch_size",
+                f"{batch} is no multiple of {step} ({size} per device x {processes} processes)",
+            )
+        origin = "generation_batch_size"
+    else:
+        steps = _steps_per_generation(args)
+        batch = size * steps * processes
+        origin = f"{size} per device x {steps} per generation x {processes} processes"
+    if group is None or batch % group:
+        fits = [str(n) for n in range(2, batch + 1) if batch % n == 0]
+        yield Problem(
+            "trainer.args.num_generations",
+            f"{group} does not divide the generation batch of {batch} ({origin}); these do: "
+            f"{', '.join(fits[:8]) or 'none'}",
+        )
+
+
+def _steps_per_generation(args: dict[str, Any]) -> int:
+    """Forward passes fed by one generation, as GRPOConfig derives it."""
+    if args["generation_batch_size"]:
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        step = args["per_device_train_batch_size"] * processes
+        return max(1, args["generation_batch_size"] // step)
+    return args["steps_per_generation"] or args["gradient_accumulation_steps"]
+
+
+def _checkpoints(args: dict[str, Any]) -> Iterator[Problem]:
+    """A checkpoint amid a generation batch loses the rest of it: resuming would differ."""
+    if args["save_strategy"] != "steps":
+        return
+    every, saved = _steps_per_generation(args) * args["num_iterations"], args["save_steps"]
+    whole = every // math.gcd(every, args["gradient_accumulation_steps"])
+    if saved < 1 or saved != int(saved):
+        yield Problem("trainer.args.save_steps", f"{saved} should be a whole number of steps")
+    elif saved % whole:
+        yield Problem(
+            "trainer.args.save_steps",
+            f"{saved} is no multiple of {whole}, the steps that one generation serves: a run "
+            "resumed from there would differ",
+        )
+
+
+def _unusable(args: dict[str, Any]) -> Iterator[Problem]:
+    if args["max_steps"] == 0:
+        yield Problem("trainer.args.max_steps", "0 is no limit to TRL; trainer=none does not train")
+    if args["eval_strategy"] != "no" or args["load_best_model_at_end"]:
+        key = "eval_strategy" if args["eval_strategy"] != "no" else "load_best_model_at_end"
+        yield Problem(
+            f"trainer.args.{key}",
+            "training sees no evaluation rows; held-out rows are evaluated before and after it",
+        )
+    if args["auto_find_batch_size"]:
+        yield Problem("trainer.args.auto_find_batch_size", "would break groups; TRL refuses it")
+    for name, package in {"use_vllm": "vllm", "use_liger_kernel": "liger_kernel"}.items():
+        if args[name] and not importlib.util.find_spec(package):
+            distribution = package.replace("_", "-")
+            yield Problem(
+                f"trainer.args.{name}", f"needs {distribution}: pip install {distribution}"
+            )

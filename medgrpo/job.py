@@ -1,0 +1,75 @@
+"""One job of a command, where it runs: skipped, handed to processes of its own, or run here and cleaned up after.
+
+In a sweep many jobs share a process, and with it imports, data and the judge's cache. What a job
+changes in the process is put back, so that each gives the results that it would give alone.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import math
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from medgrpo.errors import UserError
+from medgrpo.rundir import RunFolder
+
+log = logging.getLogger(__name__)
+
+
+def run_job(cfg: DictConfig) -> float:
+    """Run the job; returns its score (NaN for none). In a sweep, a failure is also logged."""
+    if HydraConfig.get().mode != RunMode.MULTIRUN:
+        return _run(cfg)
+    summary = RunFolder(cfg.output_dir).read_summary()
+    if cfg.resume and summary.get("status") == "finished":
+        log.info("finished already: %s", cfg.output_dir)
+        return _score(summary.get("score"))
+    try:
+        return _run(cfg)
+    except UserError as error:
+        log.error("this job failed, the others go on: %s", error)
+        raise
+    except Exception:
+        log.exception("this job failed, the others go on")
+        raise
+
+
+def _run(cfg: DictConfig) -> float:
+    if cfg.launch.nproc_per_node > 1 or cfg.launch.own_process:
+        from medgrpo.launch import run_apart
+
+        return _score(run_apart(cfg).get("score"))
+    if not sys.stderr.isatty():  # bars are for people; read by the libraries on import
+        for library in ("HF_HUB", "HF_DATASETS"):
+            os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")
+    from medgrpo.run import run
+
+    with _process_as_it_was():
+        return run(cfg)
+
+
+def _score(score: float | None) -> float:
+    return math.nan if score is None else score
+
+
+@contextmanager
+def _process_as_it_was() -> Iterator[None]:
+    """Afterwards torch has its threads again, and the memory of the job's model is free."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()

@@ -1,0 +1,90 @@
+"""How many calls a judge gets in a minute, and that none is made twice at a time.
+
+Both belong to one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Hashable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+MINUTE = 60.0
+T = TypeVar("T")
+
+
+class PerMinute:
+    """At most `limit` units in any 60 seconds, first come first served; None for no limit.
+
+    A sliding window and not a bucket: it lets a burst pass as long as the endpoint would, and
+    never more than the endpoint would.
+    """
+
+    def __init__(self, limit: float | None) -> None:
+        self.limit = limit
+        self._spent: deque[list[float]] = deque()  # [when, how much]
+        self._sum = 0.0
+        self._turn = asyncio.Lock()
+
+    async def take(self, amount: float) -> list[float]:
+        """Wait until `amount` fits; more than the limit fits when nothing else is there.
+
+        What is returned goes to `settle` once the true amount is known.
+        """
+        entry = [0.0, amount]
+        if self.limit is None:
+            return entry
+        loop = asyncio.get_running_loop()
+        async with self._turn:
+            self._forget(loop.time())
+            while self._spent and self._sum + amount > self.limit:
+                await asyncio.sleep(self._spent[0][0] + MINUTE - loop.time())
+                self._forget(loop.time())
+            entry[0] = loop.time()
+            self._spent.append(entry)
+            self._sum += amount
+        return entry
+
+    def settle(self, entry: list[float], amount: float) -> None:
+        """Correct what `take` was told."""
+        self._sum += amount - entry[1]
+        entry[1] = amount
+
+    def _forget(self, now: float) -> None:
+        while self._spent and self._spent[0][0] + MINUTE <= now:
+            self._sum -= self._spent.popleft()[1]
+
+
+@dataclass
+class _Flight(Generic[T]):
+    task: asyncio.Task[T]
+    waiting: int = 0
+
+
+class SingleFlight(Generic[T]):
+    """Who asks what is being asked already waits for that answer.
+
+    The call ends when its last waiter has given up, and not before.
+    """
+
+    def __init__(self) -> None:
+        self._flights: dict[Hashable, _Flight[T]] = {}
+
+    def under_way(self, key: Hashable) -> bool:
+        return key in self._flights
+
+    async def do(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The result of `make()`, or of the one that is under way for `key`."""
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = self._flights[key] = _Flight(asyncio.create_task(make()))
+        flight.waiting += 1
+        try:
+            return await asyncio.shield(flight.task)
+        finally:
+            flight.waiting -= 1
+            if not flight.waiting:
+                del self._flights[key]
+                flight.task.cancel()

@@ -1,0 +1,90 @@
+"""One run in processes of its own: a single one, or one a GPU, started by torchrun.
+
+They do not compose a config (each would make a folder of its own): they take the one that Hydra
+recorded in the run's folder. The first process writes there. The others run the same code in a
+scratch folder that shares nothing but the checkpoints, untracked and unheard.
+"""
+
+from __future__ import annotations
+
+import logging.config
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from medgrpo.errors import UserError
+from medgrpo.rundir import RunFolder
+
+
+def run_apart(cfg: DictConfig) -> dict[str, Any]:
+    """Run `cfg` in `cfg.launch.nproc_per_node` processes; returns the summary of the run.
+
+    RuntimeError when a process failed: what it wrote stands above in the log. SIGTERM and Ctrl-C
+    are passed on, and waited for.
+    """
+    folder = RunFolder(cfg.output_dir)
+    processes = cfg.launch.nproc_per_node
+    torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
+    command = [sys.executable, "-m", *(torchrun if processes > 1 else []), "medgrpo.launch"]
+    env = {"ACCELERATE_USE_CPU": "true"} if cfg.model.device == "cpu" else {}
+    with subprocess.Popen([*command, str(folder.path)], env={**os.environ, **env}) as process:
+        try:
+            code = process.wait()
+        except BaseException:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+            raise
+    folder.summary = folder.read_summary()
+    if code:
+        if folder.summary.get("status") in (None, "running"):  # killed, or never came so far
+            folder.update_summary(status="failed", error=f"its process ended with exit code {code}")
+        message = str(folder.summary.get("error"))
+        if message.startswith("UserError: "):
+            raise UserError(message.removeprefix("UserError: "))
+        raise RuntimeError(f"the job's process ended with exit code {code}: {message}")
+    return folder.summary
+
+
+def main(folder: Path) -> None:
+    """Be the run's process, or one of torchrun's: run what the folder's `.hydra` says."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    cfg = OmegaConf.load(folder / ".hydra" / "config.yaml")
+    hydra = OmegaConf.load(folder / ".hydra" / "hydra.yaml")
+    assert isinstance(cfg, DictConfig)
+    HydraConfig.instance().set_config(OmegaConf.merge(hydra, cfg))
+    with ExitStack() as stack, open_dict(cfg):
+        cfg.output_dir = str(folder)
+        if os.environ.get("RANK", "0") == "0":
+            logging.config.dictConfig(OmegaConf.to_container(hydra.hydra.job_logging, resolve=True))
+        else:
+            cfg.output_dir = stack.enter_context(_scratch(folder))
+            cfg.tracking.mode = "disabled"
+            stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
+        if cfg.model.device == "cuda" and "LOCAL_RANK" in os.environ:
+            import torch
+
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        from medgrpo.run import run
+
+        run(cfg)
+
+
+def _scratch(folder: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder for what only the first process keeps, with the run's checkpoints in it."""
+    scratch = tempfile.TemporaryDirectory(prefix="medgrpo-")
+    checkpoints = RunFolder(folder).checkpoints
+    checkpoints.mkdir(exist_ok=True)
+    RunFolder(scratch.name).checkpoints.symlink_to(checkpoints)
+    return scratch
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,222 @@
+"""What a run will miss, said before anything is loaded, all at once.
+
+A missing GPU, a gated model or a full disk would otherwise show up one at a time, each after minutes
+of downloads. Nothing heavy is imported on the way to the answer: torch only where there is a GPU.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from medgrpo.errors import UserError
+from medgrpo.model.base import ModelSource
+from medgrpo.model.lora import LoRA
+from medgrpo.model.memory import GB, Load, Shape, estimate
+
+log = logging.getLogger(__name__)
+
+HUB_SECONDS = 5.0  # for an answer of the hub
+SPARE_DISK = 1 * GB  # for the run folder: checkpoints, completions, logs
+
+GPU_ADVICE = (
+    "use a machine with one (12-16 GB for a 3B model in 4 bit), or profile=laptop, or a small model "
+    "on the CPU: docs/recipes.md"
+)
+
+
+def preflight(
+    model: ModelSource, lora: LoRA | None, load: Load, folder: Path, dataset_id: str | None
+) -> None:
+    """Raise one UserError with a line for each thing that this machine lacks.
+
+    `load` is what the run holds in memory at a time, `folder` is where it writes, `dataset_id` is
+    the data's hub id if it comes from there. A run that may not fit into memory is warned about;
+    one whose weights alone do not is refused.
+    """
+    problems = [*model.unsupported(lora), *_libraries(model)]
+    gpu = model.device != "cuda" or _sees_gpu()
+    if not gpu:
+        problems.append(f"model.device: cuda was asked for, but no CUDA GPU is seen; {GPU_ADVICE}")
+    shape, missing = _shape(model)
+    problems += missing
+    if dataset_id and not missing and not (_hub_cache() / _cache_folder(dataset_id)).exists():
+        problems += _hub_problems("dataset.dataset_id", "dataset", dataset_id, None)
+    problems += _disk(folder, SPARE_DISK)
+    if shape is not None:
+        if model.local_path() is None and not _cached(model):
+            problems += _disk(_hub_cache(), shape.parameters * _downloaded(model))
+        if gpu:
+            problems += _memory(shape, model, lora, load)
+    if problems:
+        raise UserError("\n  ".join(["this run cannot start here:", *problems]))
+
+
+def _sees_gpu() -> bool:
+    """Whether the CUDA driver counts a device, CUDA_VISIBLE_DEVICES included.
+
+    ROCm, whose GPUs torch calls cuda too, is left to torch.
+    """
+    if os.path.exists("/dev/kfd"):
+        return True
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return False
+    count = ctypes.c_int()
+    return driver.cuInit(0) == 0 == driver.cuDeviceGetCount(ctypes.byref(count)) and count.value > 0
+
+
+def _libraries(model: ModelSource) -> Iterator[str]:
+    """The loader's library and what it requires, by the metadata of what is installed."""
+    from packaging.requirements import Requirement
+
+    try:
+        required = [Requirement(line) for line in requires(model.library) or []]
+    except PackageNotFoundError:
+        yield (
+            f"{model.library}: loads this model and is not installed; "
+            f"pip install 'medgrpo[{model.library}]', or "
+            "model._target_=medgrpo.model.huggingface.HuggingFaceModel"
+        )
+        return
+    for requirement in required:
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            installed = version(requirement.name)
+        except PackageNotFoundError:
+            continue  # what it cannot do without, its own import says
+        if not requirement.specifier.contains(installed, prereleases=True):
+            yield (
+                f"{requirement.name}: {installed} is installed, {model.library} needs "
+                f"{requirement.specifier}; pip install '{requirement}'"
+            )
+    if model.device == "cuda" and version("torch").endswith("+cpu"):
+        yield (
+            f"torch: {version('torch')} is a build for the CPU; install one for CUDA: "
+            "https://pytorch.org/get-started/locally"
+        )
+
+
+def _shape(model: ModelSource) -> tuple[Shape | None, list[str]]:
+    """The sizes in the model's config.json (None: not told), and why it could not be had."""
+    path = model.local_path()
+    if path is not None:
+        if not (path / "config.json").is_file():  # a GGUF file, or something that transformers tells
+            return None, []
+        return Shape.of(json.loads((path / "config.json").read_text(encoding="utf-8"))), []
+    file = _cached(model)
+    if file is None:
+        problems = list(
+            _hub_problems("model.name_or_path", "model", model.name_or_path, model.revision)
+        )
+        if problems:
+            return None, problems
+        from huggingface_hub import hf_hub_download
+
+        file = hf_hub_download(model.name_or_path, "config.json", revision=model.revision)
+    return Shape.of(json.loads(Path(file).read_text(encoding="utf-8"))), []
+
+
+def _cached(model: ModelSource) -> str | None:
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        file = try_to_load_from_cache(model.name_or_path, "config.json", revision=model.revision)
+    except HFValidationError:
+        return None
+    return file if isinstance(file, str) else None
+
+
+def _hub_problems(key: str, kind: str, name: str, revision: str | None) -> Iterator[str]:
+    """Ask the hub once, without retries, whether we may read `name`."""
+    from httpx import HTTPError
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    hub, elsewhere = HfApi(), f"; or give a folder: {key.partition('.')[0]}.{_LOCAL[kind]}"
+    try:
+        hub.repo_info(name, repo_type=kind, revision=revision, timeout=HUB_SECONDS)
+        hub.auth_check(name, repo_type=kind)
+    except HFValidationError:
+        yield f"{key}: {name} is no folder here and no hub id (user/name)"
+    except GatedRepoError:
+        yield (
+            f"{key}: {name} is gated; accept its terms at {constants.ENDPOINT}/{name} and set "
+            f"HF_TOKEN to a token of that account{elsewhere}"
+        )
+    except RevisionNotFoundError:
+        yield f"{key}: {name} has no revision {revision}"
+    except RepositoryNotFoundError:
+        yield (
+            f"{key}: {name} is not on the hub (or private: set HF_TOKEN), nor is it a folder here"
+        )
+    except OfflineModeIsEnabled:
+        yield f"{key}: {name} is not in the cache and HF_HUB_OFFLINE forbids asking{elsewhere}"
+    except (HTTPError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        yield f"{key}: {constants.ENDPOINT} cannot be asked for {name} ({reason}){elsewhere}"
+
+
+_LOCAL = {"model": "name_or_path=FOLDER", "dataset": "source=path dataset.path=FILE"}
+
+
+def _hub_cache() -> Path:
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def _cache_folder(dataset_id: str) -> str:
+    return f"datasets--{dataset_id.replace('/', '--')}"
+
+
+def _downloaded(model: ModelSource) -> float:
+    """Bytes a parameter of what is downloaded: 16 bit, or the 4-bit copy that Unsloth prefers."""
+    return 0.7 if model.loads_prequantized and model.load_in_4bit and not model.revision else 2.0
+
+
+def _disk(folder: Path, needed: float) -> Iterator[str]:
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        yield f"disk: {folder} needs {needed / GB:.1f} GB, {free / GB:.1f} GB are free; make room"
+
+
+def _memory(shape: Shape, model: ModelSource, lora: LoRA | None, load: Load) -> Iterator[str]:
+    free = _free_gpu() if model.device == "cuda" else _free_ram()
+    if free is None:
+        return
+    floor, all_in_all = estimate(shape, model, lora, load)
+    figures = f"{all_in_all / GB:.1f} GB by estimate, {free / GB:.1f} GB are free ({model.device})"
+    advice = "a smaller model, model.load_in_4bit=true, smaller batches: docs/recipes.md"
+    if floor > free:
+        yield f"memory: this run needs {figures}; {advice}"
+    elif all_in_all > free:
+        log.warning("memory: this run may need %s. If it fails: %s", figures, advice)
+
+
+def _free_gpu() -> float | None:
+    import torch
+
+    return torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None
+
+
+def _free_ram() -> float:
+    import psutil
+
+    return psutil.virtual_memory().available

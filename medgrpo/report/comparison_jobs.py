@@ -1,0 +1,225 @@
+"""What a comparison knows of a run: read from its folder alone, whatever became of the run.
+
+A folder that holds nothing but an offline W&B run (`*.wandb`) is read, too. Nothing here trusts a
+run to have ended well: a missing file is a figure that is not known.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medgrpo.errors import UserError
+from medgrpo.report.plots import is_mean
+from medgrpo.rundir import RunFolder
+from medgrpo.tracking.metrics_log import read_log
+from medgrpo.tracking.wandb_file import read_wandb
+
+POINTS = 200  # of a curve; more steps are averaged in bins
+CURVES = ("reward", "loss", "kl", "entropy", "completions/mean_length")  # beside each reward's own
+NOT_A_SETTING = ("output_dir", "resume", "_wandb")  # of a config: where, and how often, it ran
+
+
+@dataclass
+class Job:
+    """One run. None is "not known"; shares and scores are in [0, 1]."""
+
+    path: Path
+    status: str  # finished | failed | interrupted | running | killed | not started
+    error: str = ""
+    config: dict[str, Any] = field(default_factory=dict)  # resolved, its keys dotted
+    typed: dict[str, str] = field(default_factory=dict)  # what was typed for it, or swept
+    choices: dict[str, str] = field(default_factory=dict)  # config group: file
+    metric: str = ""  # what `score` is
+    score: float | None = None
+    interval: tuple[float, float] | None = None  # 95 %
+    rows: int | None = None  # held-out rows
+    unparsed_rate: float | None = None
+    reward: float | None = None  # mean total reward over the last tenth of the logged steps
+    judge_cost: float | None = None  # US dollars
+    wall_seconds: float | None = None
+    steps: list[int] = field(default_factory=list)  # of the curves
+    curves: dict[str, list[float | None]] = field(default_factory=dict)
+    name: str = ""  # unique among the compared runs
+
+    @property
+    def test_set(self) -> str:
+        """What the score was measured on. Scores compare within one test set only."""
+        source = self.config.get("dataset.source")
+        file = Path(self.config.get("dataset.path") or "").name if source == "path" else ""
+        dataset = (
+            self.choices.get("dataset")
+            or str(self.config.get("dataset._target_", "unknown data")).rpartition(".")[2]
+        )
+        data = f"{dataset} ({' '.join(filter(None, (source, file)))})" if source else dataset
+        split = self.config.get("evaluation.split")
+        return ", ".join(filter(None, (data, split and f"{split} split", self.metric)))
+
+
+def read_jobs(folders: Sequence[str | os.PathLike[str]]) -> list[Job]:
+    """Every run in or below `folders`, each once. UserError where there is none."""
+    found: dict[Path, None] = {}
+    for folder in folders:
+        path = Path(folder).absolute()
+        if not path.is_dir():
+            raise UserError(f"compare: {folder} is no folder")
+        below = list(_run_folders(path))
+        if not below:
+            raise UserError(f"compare: no run in {folder} (no summary.json, .hydra or *.wandb)")
+        found |= dict.fromkeys(below)
+    root = os.path.commonpath([path.parent for path in found])
+    jobs = [_read_job(path) for path in found]
+    for job in jobs:
+        job.name = str(job.path.relative_to(root))
+    return jobs
+
+
+def _run_folders(folder: Path) -> Iterable[Path]:
+    """The run folders at and below `folder`, in the order of their names; none within another."""
+    if (folder / "summary.json").exists() or (folder / ".hydra").is_dir():
+        return [folder]
+    if any(folder.glob("*.wandb")):
+        return [folder]
+    return (
+        run for child in sorted(folder.iterdir()) if child.is_dir() for run in _run_folders(child)
+    )
+
+
+def _read_job(path: Path) -> Job:
+    folder = RunFolder(path)
+    files = sorted(path.glob("*.wandb"))
+    if files and not folder.summary_file.exists():
+        return _read_wandb_job(path, files[-1])
+    summary = folder.read_summary()
+    job = Job(path, _status(summary), str(summary.get("error") or ""))
+    _read_hydra(job)
+    evaluation = json.loads(folder.evaluation.read_text()) if folder.evaluation.exists() else {}
+    figures = evaluation.get("after") or {}
+    job.metric = summary.get("primary_metric") or job.config.get("dataset.primary_metric") or ""
+    job.score = summary.get("score", figures.get("primary"))
+    job.interval = figures.get(f"{job.metric}_interval")
+    job.rows, job.unparsed_rate = figures.get("n"), figures.get("unparsed_rate")
+    job.judge_cost = ((summary.get("judge") or {}).get("total") or {}).get("cost")
+    job.wall_seconds = summary.get("wall_seconds")
+    _add_curves(job, read_log(folder.metrics))
+    return job
+
+
+def _status(summary: Mapping[str, Any]) -> str:
+    """The summary's status; a run that says `running` without a living process was killed."""
+    status = str(summary.get("status", "not started"))
+    host, _, pid = str(summary.get("process", "")).rpartition(":")
+    if status == "running" and host == platform.node() and not _alive(int(pid)):
+        return "killed"
+    return status
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's, so there is one
+        return True
+    return True
+
+
+def _read_hydra(job: Job) -> None:
+    """What Hydra recorded of the run: config, what was typed, and the choice in each group."""
+    hydra = job.path / ".hydra"
+    job.typed = dict(map(_split, _yaml(hydra / "overrides.yaml") or []))
+    recorded = (_yaml(hydra / "hydra.yaml") or {}).get("hydra") or {}
+    choices = (recorded.get("runtime") or {}).get("choices") or {}
+    job.choices = {group: str(choice) for group, choice in choices.items() if choice}
+    job.config = _settings(_yaml(hydra / "config.yaml") or {})
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config resolved and flat. (output_dir says ${hydra:...}, which lives as the run does.)"""
+    from omegaconf import OmegaConf
+
+    kept = {key: value for key, value in config.items() if key not in NOT_A_SETTING}
+    return flat(OmegaConf.to_container(OmegaConf.create(kept), resolve=True))  # type: ignore[arg-type]
+
+
+def _yaml(path: Path) -> Any:
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C is ten times as fast
+    return yaml.load(path.read_text(), loader) if path.exists() else None  # noqa: S506
+
+
+def _split(override: str) -> tuple[str, str]:
+    key, _, value = override.partition("=")
+    return key.lstrip("+~"), "left out" if key.startswith("~") else value
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested config with dotted keys; lists are values.
+
+    >>> flat({"lora": {"r": 8}, "tags": ["a"]})
+    {'lora.r': 8, 'tags': ['a']}
+    """
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def _add_curves(job: Job, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Curves of at most POINTS points, each the mean of the known values of its bin of steps."""
+    rewards = [row["reward"] for row in rows if row.get("reward") is not None]
+    if rewards:
+        last_tenth = rewards[-max(1, len(rewards) // 10) :]
+        job.reward = sum(last_tenth) / len(last_tenth)
+    size = -(-len(rows) // POINTS)
+    job.steps = [
+        rows[min(end, len(rows)) - 1]["step"] for end in range(size, len(rows) + size, size or 1)
+    ]
+    logged: set[str] = set().union(*rows)
+    names = [*CURVES[:1], *sorted(filter(is_mean, logged)), *CURVES[1:]]
+    for name in filter(logged.__contains__, names):
+        job.curves[name] = _binned([row.get(name) for row in rows], size)
+
+
+def _binned(values: Sequence[float | None], size: int) -> list[float | None]:
+    """The mean of the known values in each `size` of them, None where there are none.
+
+    >>> _binned([1.0, 3.0, None, 5.0, None], 2)
+    [2.0, 5.0, None]
+    """
+    import numpy as np
+
+    column = np.array(values, dtype=float)
+    starts = np.arange(0, len(column), size)
+    known = np.isfinite(column)
+    sums = np.add.reduceat(np.where(known, column, 0.0), starts)
+    counts = np.add.reduceat(known.astype(int), starts)
+    return [float(s) / int(n) if n else None for s, n in zip(sums, counts, strict=True)]
+
+
+def _read_wandb_job(path: Path, file: Path) -> Job:
+    """A run of which only W&B's file is there: everything but predictions."""
+    run = read_wandb(file)
+    status = {None: "killed", 0: "finished"}.get(run.exit_code, "failed")
+    job = Job(path, status, config=_settings(run.config))
+    for key in ("metric", "score", "rows", "unparsed_rate", "judge_cost", "wall_seconds"):
+        setattr(job, key, run.summary.get(key, getattr(job, key)))
+    if run.summary.get("score_low") is not None:
+        job.interval = (run.summary["score_low"], run.summary["score_high"])
+    rows = [
+        {"step": row["train/global_step"]}
+        | {key.removeprefix("train/"): value for key, value in row.items()}
+        for row in run.history
+        if "train/global_step" in row
+    ]
+    _add_curves(job, rows)
+    return job

@@ -1,0 +1,88 @@
+"""The comparison as one HTML file that needs no network, no server and no account.
+
+Data, style and script are inside; charts are SVG that the page's own script draws. (plotly would
+bring 3.5 MB of script for two charts, and its parallel coordinates need WebGL.)
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from medgrpo.report.comparison import Comparison
+from medgrpo.report.comparison_jobs import POINTS
+from medgrpo.report.comparison_stats import differing_settings, value_of
+from medgrpo.report.comparison_table import verdicts
+from medgrpo.rundir import nan_to_null, replacing
+
+_HERE = Path(__file__).parent
+
+
+def write_page(comparison: Comparison, path: Path, title: str) -> None:
+    """Write the page at `path`."""
+    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
+        (_HERE / "comparison.html.jinja").read_text(encoding="utf-8")
+    )
+    data = json.dumps(nan_to_null(_data(comparison)), ensure_ascii=False, separators=(",", ":"))
+    statuses = Counter(job.status for job in comparison.jobs)
+    held_out: Counter[str] = Counter()  # rows, by test set
+    for job in comparison.jobs:
+        held_out[job.test_set] = max(held_out[job.test_set], job.rows or 0)
+    page = template.render(
+        title=title,
+        counts=", ".join(f"{count} {status}" for status, count in statuses.most_common()),
+        keys=comparison.keys,
+        verdicts=verdicts(comparison),
+        points=POINTS,
+        pairs=len(comparison.pairs),
+        questions=len(comparison.questions),
+        rows=held_out.total(),
+        css=(_HERE / "comparison.css").read_text(encoding="utf-8"),
+        js=(_HERE / "comparison.js").read_text(encoding="utf-8"),
+        data=data.replace("<", "\\u003c"),  # no text of a model can end the script element
+    )
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _data(comparison: Comparison) -> dict[str, Any]:
+    """What comparison.js reads; runs are named by their places in `jobs`."""
+    jobs = comparison.jobs
+    place = {id(job): number for number, job in enumerate(jobs)}
+    return {
+        "keys": comparison.keys,
+        "jobs": [
+            row
+            | {"values": {key: value_of(job, key) for key in comparison.keys}}
+            | {"steps": job.steps, "curves": {k: _rounded(v) for k, v in job.curves.items()}}
+            for job, row in zip(jobs, comparison.rows(), strict=True)
+        ],
+        "seeds": [
+            {
+                "jobs": [place[id(job)] for job in group.jobs],
+                "mean": group.mean,
+                "low": group.interval and group.interval[0],
+                "high": group.interval and group.interval[1],
+                "deviation": group.deviation,
+            }
+            for group in comparison.seeds
+        ],
+        "pairs": [vars(pair) for pair in comparison.pairs],
+        "settings": {
+            key: [_shown(job.config.get(key)) if job.config else None for job in jobs]
+            for key in differing_settings(jobs)
+        },
+        "questions": [vars(question) for question in comparison.questions],
+    }
+
+
+def _rounded(values: list[float | None]) -> list[float | None]:
+    return [None if value is None else float(f"{value:.4g}") for value in values]
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,168 @@
+"""What may be concluded from a set of runs: which settings differ, and which differences are real.
+
+Settings that differ are found in what was typed, not in all that follows from it (`dataset=medqa`
+and not the ten keys of its file). Two runs are compared on the held-out rows that both answered:
+McNemar's exact test (McNemar 1947) where answers are right or wrong, Wilcoxon's signed-rank test
+where a score is a share. All pairs are tested, so all p-values are corrected together (Holm 1979).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from medgrpo.report.comparison_jobs import Job
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MOST_EXTRA_KEYS = 8  # settings shown that nobody typed
+
+
+@dataclass
+class SeedGroup:
+    """Runs that differ in their seed alone, and have a score."""
+
+    jobs: list[Job]
+    mean: float
+    interval: tuple[float, float] | None  # 95 % of the mean, Student's t; None for one seed
+    deviation: float | None  # sample standard deviation over the seeds
+
+
+@dataclass
+class PairedTest:
+    """Two runs on the same held-out rows."""
+
+    first: int  # places in the list of runs
+    second: int
+    rows: int  # answered by both
+    first_better: int  # rows
+    second_better: int
+    p: float
+    p_holm: float = 1.0  # corrected for all pairs of the comparison
+
+
+def value_of(job: Job, key: str) -> str:
+    """What a run has for a key that some run's command names.
+
+    A config group's choice, a config value, or what was typed ("-" where the run has none).
+    """
+    if key in job.choices:
+        return job.choices[key]
+    if key in job.config:
+        return _text(job.config[key])
+    if key in job.typed:
+        return job.typed[key].strip("[]").replace(",", "+") or "none"
+    return "default" if not job.config or _is_below(job, key) or "." not in key else "-"
+
+
+def _is_below(job: Job, key: str) -> bool:
+    return any(name.startswith(f"{key}.") for name in job.config)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def varying_keys(jobs: Sequence[Job]) -> list[str]:
+    """The keys in which the runs differ, in the order in which they were typed."""
+    typed = dict.fromkeys(key for job in jobs for key in job.typed)
+    keys = [key for key in typed if key not in ("resume", "output_dir") and _differs(jobs, key)]
+    twins: dict[tuple[str, ...], list[Job]] = {}
+    for job in jobs:
+        twins.setdefault(tuple(value_of(job, key) for key in keys), []).append(job)
+    untold = dict.fromkeys(
+        key for alike in twins.values() for key in differing_settings(alike) if key not in keys
+    )
+    return keys + list(untold)[:MOST_EXTRA_KEYS]
+
+
+def _differs(jobs: Sequence[Job], key: str) -> bool:
+    return len({value_of(job, key) for job in jobs}) > 1
+
+
+def differing_settings(jobs: Sequence[Job]) -> list[str]:
+    """The config keys that are not the same in all of these runs (of those that have a config)."""
+    known = [job.config for job in jobs if job.config]
+    keys = dict.fromkeys(key for config in known for key in config)
+    return [key for key in keys if len({_text(config.get(key)) for config in known}) > 1]
+
+
+def seed_groups(jobs: Sequence[Job]) -> list[SeedGroup]:
+    """Runs by what they share but the seed, best mean first within a test set."""
+    groups: dict[str, list[Job]] = {}
+    for job in jobs:
+        if job.score is not None:
+            settings = {key: value for key, value in job.config.items() if key != "seed"}
+            groups.setdefault(json.dumps([job.test_set, settings], sort_keys=True), []).append(job)
+    found = [_seed_group(alike) for alike in groups.values()]
+    return sorted(found, key=lambda group: (group.jobs[0].test_set, -group.mean))
+
+
+def _seed_group(jobs: list[Job]) -> SeedGroup:
+    from statsmodels.stats.weightstats import DescrStatsW
+
+    scores = [job.score for job in jobs]
+    stats = DescrStatsW(scores, ddof=1)
+    if len(jobs) == 1:
+        return SeedGroup(jobs, float(stats.mean), None, None)
+    spread = float(stats.std)
+    low, high = stats.tconfint_mean() if spread else (stats.mean, stats.mean)
+    return SeedGroup(jobs, float(stats.mean), (float(low), float(high)), spread)
+
+
+def paired_tests(
+    scores: np.ndarray, groups: Sequence[str], exact: Sequence[bool]
+) -> list[PairedTest]:
+    """Every pair of runs of one group, with p-values corrected over all of them.
+
+    `scores` [runs, rows] are in [0, 1], NaN where a run has no such row; `groups` name what a run
+    was measured on; `exact` runs have scores that are 0 or 1.
+    """
+    from statsmodels.stats.multitest import multipletests
+
+    tests = [
+        test
+        for first, second in combinations(range(len(groups)), 2)
+        if groups[first] == groups[second]
+        for test in _paired_test(scores, first, second, exact[first] and exact[second])
+    ]
+    if tests:
+        corrected = multipletests([test.p for test in tests], method="holm")[1]
+        for test, p_holm in zip(tests, corrected, strict=True):
+            test.p_holm = float(p_holm)
+    return tests
+
+
+def _paired_test(scores: np.ndarray, first: int, second: int, exact: bool) -> Iterator[PairedTest]:
+    import numpy as np
+
+    difference = scores[first] - scores[second]
+    difference = difference[np.isfinite(difference)]
+    if not len(difference):
+        return
+    better, worse = int((difference > 0).sum()), int((difference < 0).sum())
+    p = _mcnemar(better, worse) if exact else _wilcoxon(difference)
+    yield PairedTest(first, second, len(difference), better, worse, p)
+
+
+@cache
+def _mcnemar(better: int, worse: int) -> float:
+    """The p-value of a pair's discordant rows; cached, as large sweeps repeat small counts.
+
+    >>> round(_mcnemar(1, 9), 4)
+    0.0215
+    """
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    return float(mcnemar([[0, better], [worse, 0]], exact=True).pvalue)
+
+
+def _wilcoxon(difference: np.ndarray) -> float:
+    from scipy.stats import wilcoxon
+
+    return float(wilcoxon(difference).pvalue) if difference.any() else 1.0

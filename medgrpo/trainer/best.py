@@ -1,0 +1,81 @@
+"""Which checkpoint is best, and by which measure: no training ends without saying so.
+
+The training loss always falls and the training reward can be gamed, so only rows that are not
+trained on can choose: by their loss, or by how many of them the model answers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from medgrpo.rundir import RunFolder
+from medgrpo.trainer.callbacks import LogCallback
+
+if TYPE_CHECKING:
+    import wandb
+
+log = logging.getLogger(__name__)
+
+SCORE = "eval_score"  # the dataset's primary metric on validation rows
+
+
+class ScoreCallback(TrainerCallback):
+    """Answers validation rows at each evaluation; before each checkpoint where there is none."""
+
+    def __init__(self, score: Callable[[], float | None], logs: LogCallback) -> None:
+        self._score = score
+        self._logs = logs
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float],
+        **kwargs: Any,
+    ) -> None:
+        """Give the trainer the score beside its own metrics, so that it can choose by it."""
+        if (value := self._measured(state)) is not None:
+            metrics[SCORE] = value
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Note whether the checkpoint that is about to be made is the best so far."""
+        if args.eval_strategy != "no" or not control.should_save:
+            return
+        value = self._measured(state)
+        if value is not None and (state.best_metric is None or value > state.best_metric):
+            state.best_metric, state.best_global_step = value, state.global_step
+
+    def _measured(self, state: TrainerState) -> float | None:
+        value = self._score()
+        if value is not None and state.is_world_process_zero:
+            self._logs.record(state.global_step, {SCORE: value, "epoch": state.epoch})
+        return value
+
+
+def say_best(
+    state: TrainerState, measure: str, folder: RunFolder, tracked: wandb.Run | None
+) -> None:
+    """Name the best checkpoint in the log, in best.json and in W&B's summary.
+
+    Where nothing was measured on validation rows, that is said, and the last step stands.
+    """
+    if state.best_global_step:
+        step, value = state.best_global_step, state.best_metric
+        reason = f"the best {measure} of validation rows, {value:.4f}"
+    else:
+        step, value, measure = state.global_step, None, "none"
+        reason = "the last one, for nothing was measured on validation rows"
+    epoch = (state.epoch or 0.0) * step / max(1, state.global_step)
+    log.info("best checkpoint: step %d (epoch %.2f), %s", step, epoch, reason)
+    best = {"step": step, "epoch": epoch, "measure": measure, "value": value}
+    if state.is_world_process_zero:
+        folder.write_json(folder.best, best)
+    if tracked is not None:
+        tracked.summary.update({f"best/{name}": found for name, found in best.items()})

@@ -1,0 +1,148 @@
+"""What a trainer does about judged rewards: fill gaps, count, foresee and stop.
+
+A judge that fails must neither punish nor reward. TRL sums rewards with `nansum`, where a missing
+verdict counts as 0: a right answer whose verdict is missing falls below its group. Here a gap is
+filled with the mean that its group got from that reward, which is what the group's baseline
+expects of it. (TRL's `normalize_then_sum` has the same effect, and another scale.)
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from medgrpo.judge.client import Judge
+from medgrpo.judge.usage import COUNTS
+from medgrpo.rewards.base import JudgedReward, Reward
+
+if TYPE_CHECKING:
+    import torch
+
+_PROMPT_TOKENS = 800  # at most, of the wording around the texts in DeepEval 4 and Evidently 0.7
+_MINUTE = 60.0
+
+
+def filled(scores: torch.Tensor, generations: int, columns: Sequence[int]) -> torch.Tensor:
+    """`scores` [prompts x generations, rewards] without the gaps (NaN) in `columns`.
+
+    A gap gets the mean of its group in its column. A group with none gets the mean of the column,
+    the same for all its members: no advantage. A column without any score stays NaN.
+    """
+    scores = scores.clone()
+    for column in columns:
+        groups = scores[:, column].view(-1, generations)
+        means = groups.nanmean(dim=1, keepdim=True)
+        means = means.where(~means.isnan(), groups.nanmean())
+        scores[:, column] = groups.where(~groups.isnan(), means).view(-1)
+    return scores
+
+
+class JudgeWatch:
+    """Follows the judged rewards of all processes, batch by batch.
+
+    `stop` says why the run shall end, the same in every process, once it shall.
+    """
+
+    def __init__(self, rewards: Sequence[Reward]) -> None:
+        judged = {i: r for i, r in enumerate(rewards) if isinstance(r, JudgedReward)}
+        self.columns = list(judged)
+        self.rewards = list(judged.values())
+        self.stop: str | None = None
+        self._counted = [[0] * len(COUNTS) for _ in self.rewards]
+        self._recent: deque[bool] = deque()
+
+    def metrics(
+        self,
+        scores: torch.Tensor,
+        lengths: torch.Tensor,
+        gather: Callable[[torch.Tensor], torch.Tensor],
+    ) -> dict[str, float]:
+        """What to log of one batch, and whether to stop.
+
+        `scores` [completions, rewards] of all processes with NaN for missing, `lengths`
+        [completions] in tokens; `gather` concatenates the tensors of all processes. For each
+        reward: its counts in this batch (medgrpo.judge.usage), the share of verdicts missing,
+        and how long the completions with and without a verdict are (a deadline prefers short
+        ones). NaN where there are none.
+        """
+        logged: dict[str, float] = {}
+        counts = gather(self._new_counts(scores)).sum(dim=0)
+        for reward, column, row in zip(self.rewards, self.columns, counts, strict=True):
+            missing = scores[:, column].isnan()
+            logged |= {
+                f"judge/{reward.__name__}/{name}": count
+                for name, count in zip(COUNTS, row.tolist(), strict=True)
+            } | {
+                f"judge/{reward.__name__}/missing_rate": missing.float().mean().item(),
+                f"judge/{reward.__name__}/length_missing": lengths[missing].float().mean().item(),
+                f"judge/{reward.__name__}/length_judged": lengths[~missing].float().mean().item(),
+            }
+        logged["judge/cost"] = self._check(scores, gather)
+        return logged
+
+    def _new_counts(self, like: torch.Tensor) -> torch.Tensor:
+        """[1, judged rewards, counts] since the last batch, in this process."""
+        usage = [reward.judge.usage[reward.__name__] for reward in self.rewards]
+        now = [[getattr(one, name) for name in COUNTS] for one in usage]
+        new = like.new_tensor(now) - like.new_tensor(self._counted)
+        self._counted = now
+        return new[None]
+
+    def _check(self, scores: torch.Tensor, gather: Callable[[torch.Tensor], torch.Tensor]) -> float:
+        """Set `stop` where a limit is passed; returns US dollars spent by all processes."""
+        judge = self.rewards[0].judge
+        spent = sum(one.cost(judge.price_in, judge.price_out) for one in judge.usage.values())
+        cost, fatal = gather(scores.new_tensor([[spent, judge.fatal is not None]])).sum(dim=0)
+        self._recent.extend(scores[:, self.columns].isnan().flatten().tolist())
+        while len(self._recent) > judge.failure_window:
+            self._recent.popleft()
+        missing = sum(self._recent) / judge.failure_window
+        if fatal:
+            self.stop = f"no verdict can be had any more: {judge.fatal or 'see the other process'}"
+        elif judge.max_cost is not None and cost > judge.max_cost:
+            self.stop = f"judging cost ${cost:.2f}, more than judge.max_cost={judge.max_cost:g}"
+        elif len(self._recent) == judge.failure_window and missing > judge.max_failure_rate:
+            self.stop = (
+                f"{missing:.0%} of the last {judge.failure_window} verdicts are missing, more than "
+                f"judge.max_failure_rate={judge.max_failure_rate:g} (the latest: "
+                f"{judge.last_failure})"
+            )
+        return cost.item()
+
+
+def forecast(
+    judged: Sequence[JudgedReward], completions: int, row_tokens: int, completion_tokens: int
+) -> str:
+    """What judging `completions` completions takes at most, for a person, before it starts.
+
+    `row_tokens`, `completion_tokens`: of the longest row and completion. Retries are not in it.
+    """
+    judge = judged[0].judge
+    calls = completions * sum(reward.calls for reward in judged)
+    text = f"judge {judge.name}: at most {completions * len(judged):,} verdicts"
+    if judge.limits is None:
+        return text
+    tokens_in = calls * (_PROMPT_TOKENS + row_tokens + 2 * completion_tokens)
+    tokens_out = calls * judge.max_tokens
+    dollars = (tokens_in * judge.price_in + tokens_out * judge.price_out) / 1e6
+    text += f", {calls:,} calls, {(tokens_in + tokens_out) / 1e6:,.1f} M tokens"
+    text += f", ${dollars:,.2f}" if dollars else ""
+    return f"{text}; {_duration(judge, calls, tokens_in + tokens_out)}"
+
+
+def _duration(judge: Judge, calls: int, tokens: int) -> str:
+    """Hours at the limits per minute, or at the pace of the first question without any."""
+    assert judge.limits is not None
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    a_minute = [
+        (calls, judge.limits.requests_per_minute),
+        (tokens, judge.limits.tokens_per_minute),
+    ]
+    minutes = [amount / processes / limit for amount, limit in a_minute if limit]
+    if minutes:
+        return f"{max(minutes) / _MINUTE:.1f} h at the limits per minute"
+    seconds = max(judge.usage["preflight"].latencies, default=0.0)
+    hours = calls / processes * seconds / judge.limits.concurrency / 3600
+    return f"about {hours:.1f} h at the pace of the first call ({seconds:.1f} s)"

@@ -1,0 +1,130 @@
+"""Supervised fine-tuning on worked explanations, by TRL.
+
+The second reference system: chain of thought from dmis-lab/meerkat-instructions (Kim et al. 2024,
+https://arxiv.org/abs/2404.00376). The loss is that of the completion alone. The config's
+`trainer.args` are fields of TRL's SFTConfig, passed as they are; only what a run decides elsewhere
+is filled in here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, cast
+
+from annotated_types import Ge
+
+from medgrpo.dataset.example import Example, gold_text
+from medgrpo.dataset.prompt import Prompt
+from medgrpo.errors import UserError
+from medgrpo.model.base import Policy
+from medgrpo.rewards.base import Reward
+from medgrpo.rewards.parse import complies
+from medgrpo.rundir import RunFolder
+from medgrpo.trainer.base import MANAGED, Scorer, Trainer, fit
+
+if TYPE_CHECKING:
+    import wandb
+    from datasets import Dataset, DatasetDict
+    from trl import SFTTrainer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class SFT(Trainer):
+    """Fine-tune a policy on the explanations and answers of the training rows."""
+
+    name: ClassVar[str] = "sft"
+    config_class: ClassVar[str] = "SFTConfig"
+    managed: ClassVar[dict[str, str]] = MANAGED | {
+        "completion_only_loss": "the loss is always that of the completion",
+        "eval_on_start": "the first point of the curve is always measured",
+    }
+
+    patience: Annotated[int, Ge(1)] | None = None  # evaluations without a better one; None: all
+
+    def train(
+        self,
+        policy: Policy,
+        data: DatasetDict,
+        *,
+        rewards: Sequence[Reward],
+        prompt: Prompt,
+        folder: RunFolder,
+        tracked: wandb.Run | None,
+        seed: int,
+        score: Scorer,
+    ) -> None:
+        """As `Trainer.train`; `rewards` are not used. The best checkpoint is what remains."""
+        from transformers import EarlyStoppingCallback
+        from trl import SFTConfig, SFTTrainer
+
+        from medgrpo.trainer.best import say_best
+
+        config = SFTConfig(
+            **self.settings(policy, folder, seed),
+            completion_only_loss=True,
+            eval_on_start=folder.last_checkpoint() is None,
+        )
+        trainer = SFTTrainer(
+            model=policy.model,
+            args=config,
+            train_dataset=as_completions(data["train"], prompt),
+            eval_dataset=as_completions(data["validation"], prompt),
+            processing_class=policy.tokenizer,
+        )
+        say_cut_rows(trainer)
+        stopping = [EarlyStoppingCallback(self.patience)] if self.patience else []
+        fit(trainer, folder, tracked, self.scorer(score, data), *stopping)
+        say_best(trainer.state, config.metric_for_best_model or "eval_loss", folder, tracked)
+
+
+def as_completions(rows: Dataset, prompt: Prompt) -> Dataset:
+    """Rows as TRL's conversational prompt-completion pairs; those without a completion left out.
+
+    Raises UserError when none is left.
+    """
+    said = [completion(cast(Example, row), prompt.style) for row in rows]
+    kept = [index for index, text in enumerate(said) if text is not None]
+    if not kept:
+        raise UserError(
+            "prompt=reasoning: no row has an explanation to learn reasoning from; use "
+            "prompt=choice_cot, which trains on answers, or a dataset with explanations"
+        )
+    if len(kept) < len(rows):
+        log.warning("sft: %d of %d rows left out: no explanation", len(rows) - len(kept), len(rows))
+    turns = [[{"role": "assistant", "content": said[index]}] for index in kept]
+    kwargs = [prompt.chat_template_kwargs] * len(kept) if prompt.chat_template_kwargs else None
+    pairs = rows.select(kept).select_columns(["prompt"]).add_column("completion", turns)
+    return pairs.add_column("chat_template_kwargs", kwargs) if kwargs else pairs
+
+
+def completion(row: Example, style: str) -> str | None:
+    """The response that a row teaches, in the prompt's style; None where it has none.
+
+    `choice_cot`: the explanation, ending in "the answer is (B) text" if it does not already.
+    `reasoning`: explanation and gold answer in tags; None for a row without explanation.
+    """
+    explanation = row["explanation"].strip()
+    if style == "reasoning":
+        block = f"<answer>\n{gold_text(row)}\n</answer>"
+        return f"<reasoning>\n{explanation}\n</reasoning>\n{block}" if explanation else None
+    if complies(explanation, row, style):
+        return explanation
+    answer = f"({row['label']}) {row['answer']}" if row["options"] else row["answer"]
+    return f"{explanation}\nTherefore, the answer is {answer}.".strip()
+
+
+def say_cut_rows(trainer: SFTTrainer) -> None:
+    """Tell how many rows lost their end: such a row teaches a model not to come to an answer."""
+    if trainer.args.packing or trainer.args.max_length is None:
+        return
+    lengths = [len(ids) for ids in trainer.train_dataset["input_ids"]]
+    cut = sum(length >= trainer.args.max_length for length in lengths)
+    if cut:
+        log.warning(
+            "sft: %d of %d training rows cut at trainer.args.max_length=%d tokens",
+            cut, len(lengths), trainer.args.max_length,
+        )  # fmt: skip

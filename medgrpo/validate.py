@@ -1,0 +1,234 @@
+"""Find every problem of a composed config before any work starts.
+
+The signature of a `_target_` is the schema of its node (the idea of torchtune's
+config/_validate.py): its parameter names, its annotations, and `Annotated` bounds on them. The
+rest of the config is checked against the dataclasses of medgrpo/config.py.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import textwrap
+import typing
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import (
+    InterpolationKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
+
+from medgrpo.config import Node, Problem, RunConfig, unknown
+from medgrpo.contradictions import contradictions
+
+UNRESOLVED = object()  # stands where a value could not be read, which is a problem already
+SET_BY_THE_RUN = {
+    "judge": "is the run's; leave it null and choose one with judge=",
+    "name": "is the reward's key in `rewards`",
+}
+
+
+def validate(cfg: DictConfig) -> list[Problem]:
+    """Every problem of a composed config, in the order of its keys.
+
+    Contradictions between values are looked for once each value is right by itself.
+    """
+    problems: list[Problem] = []
+    values = {str(key): _value(cfg, key, str(key), problems) for key in cfg if key != "hydra"}
+    trusted = values.get("trusted_targets")
+    trusted = ["medgrpo", *trusted] if isinstance(trusted, list) else ["medgrpo"]
+    problems += _check_fields(values, RunConfig, "", trusted)
+    keys = {problem.key for problem in problems}
+    problems = [problem for problem in problems if not _told(problem.refers_to, keys)]
+    return problems or list(contradictions(values))
+
+
+def _told(key: str, keys: set[str]) -> bool:
+    """Whether a key, or what it is part of, is among `keys`."""
+    return any(f"{key}.".startswith(f"{other}.") for other in keys)
+
+
+def _value(node: Any, key: Any, path: str, problems: list[Problem]) -> Any:
+    """The value at `key` as plain data, interpolations resolved; notes what has none."""
+    if path == "output_dir":  # Hydra knows it when it has made the folder
+        return UNRESOLVED
+    try:
+        value = node[key]
+    except OmegaConfBaseException as error:
+        problems.append(_unreadable(node, path, error))
+        return UNRESOLVED
+    if OmegaConf.is_dict(value):
+        return {k: _value(value, k, f"{path}.{k}", problems) for k in value}
+    if OmegaConf.is_list(value):
+        items = [_value(value, i, f"{path}[{i}]", problems) for i in range(len(value))]
+        return UNRESOLVED if UNRESOLVED in items else items
+    return value
+
+
+def _unreadable(node: Any, path: str, error: OmegaConfBaseException) -> Problem:
+    first = str(error).strip().splitlines()[0]
+    if isinstance(error, MissingMandatoryValue):
+        return Problem(path, "has no value yet (???); give it one")
+    if not isinstance(error, InterpolationKeyError):
+        return Problem(path, first)
+    name = first.partition("'")[2].partition("'")[0]
+    root, parent = node._get_root(), name.rpartition(".")[0]
+    beside = OmegaConf.select(root, parent, throw_on_resolution_failure=False) if parent else root
+    known = [str(key) for key in beside if key != "hydra"] if OmegaConf.is_dict(beside) else []
+    return Problem(path, f"refers to ${{{name}}}: {unknown(name, known).message}", refers_to=name)
+
+
+def _check_fields(
+    values: dict[str, Any], schema: type, prefix: str, trusted: Sequence[str]
+) -> Iterator[Problem]:
+    """Names and values of a part that one of the dataclasses describes."""
+    hints = typing.get_type_hints(schema, include_extras=True)
+    for key, value in values.items():
+        if key in hints:
+            yield from _check(prefix + key, value, hints[key], trusted)
+        else:
+            yield unknown(prefix + key, hints)
+    for spec in fields(schema):
+        if spec.name not in values:
+            several = hints[spec.name] == dict[str, Node]
+            choose = f"'{spec.name}=[CHOICE]'" if several else f"{spec.name}=CHOICE"
+            yield Problem(prefix + spec.name, "missing" if prefix else f"missing; set {choose}")
+
+
+def _check(key: str, value: Any, hint: Any, trusted: Sequence[str]) -> Iterator[Problem]:
+    if hint == Node or (hint == Node | None and value is not None):
+        yield from _check_node(key, value, trusted)
+    elif hint == dict[str, Node] and isinstance(value, dict):
+        for name, node in value.items():
+            yield from _check_node(f"{key}.{name}", node, trusted)
+    elif is_dataclass(hint) and isinstance(value, dict):
+        yield from _check_fields(value, typing.cast(type, hint), f"{key}.", trusted)
+    elif is_dataclass(hint):
+        yield Problem(key, f"{value!r} is no group of settings")
+    else:
+        yield from _check_type(key, value, hint)
+
+
+def _check_node(path: str, node: Any, trusted: Sequence[str]) -> Iterator[Problem]:
+    if node is UNRESOLVED:
+        return
+    if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
+        yield Problem(path, "needs a _target_, the dotted name of what builds it")
+        return
+    build = _import(f"{path}._target_", node["_target_"], trusted)
+    if isinstance(build, Problem):
+        yield build
+        return
+    try:
+        parameters = dict(inspect.signature(build).parameters)
+    except (TypeError, ValueError):
+        yield Problem(f"{path}._target_", f"{node['_target_']} is nothing that can be called")
+        return
+    given = SET_BY_THE_RUN if path.startswith("rewards.") else {}
+    hints = _hints(build)
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for key, value in node.items():
+        if key == "_target_":
+            continue
+        if key in given and (value is not None or key not in parameters):
+            yield Problem(f"{path}.{key}", given[key])
+        elif key in parameters and key not in given:
+            yield from _check_type(f"{path}.{key}", value, hints.get(key, Any))
+        elif key not in given and not open_ended:
+            yield unknown(f"{path}.{key}", parameters.keys() - given.keys())
+        yield from _check_nested(f"{path}.{key}", value, trusted)
+    yield from _check_args(path, node.get("args"), build)
+    for name, parameter in parameters.items():
+        named = parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        if named and parameter.default is parameter.empty and name not in node:
+            what = "write `judge: null`, the run fills it in" if name in given else "give it"
+            yield Problem(f"{path}.{name}", f"missing, and {node['_target_']} needs it: {what}")
+
+
+def _check_nested(path: str, value: Any, trusted: Sequence[str]) -> Iterator[Problem]:
+    """Nodes inside a node: Hydra would build them, too."""
+    if isinstance(value, dict):
+        if "_target_" in value:
+            yield from _check_node(path, value, trusted)
+        for key, item in value.items():
+            yield from _check_nested(f"{path}.{key}", item, trusted)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _check_nested(f"{path}[{index}]", item, trusted)
+
+
+def _check_args(path: str, args: Any, build: Any) -> Iterator[Problem]:
+    """A trainer's `args` against the fields of the library's own config class."""
+    config_class, managed = getattr(build, "config_class", None), getattr(build, "managed", {})
+    if config_class is None or not isinstance(args, dict):
+        return
+    from medgrpo.trainer.fields import types_of
+
+    known = types_of(config_class)
+    for name, value in args.items():
+        key = f"{path}.args.{name}"
+        if name in managed:
+            yield Problem(key, f"is set by the run: {managed[name]}")
+        elif name in known:
+            yield from _check_type(key, value, known[name])
+        else:
+            wrong = unknown(key, known.keys() - managed.keys()).message
+            stop = "" if wrong.endswith("?") else "."
+            yield Problem(key, f"{wrong}{stop} Any field of trl.{config_class} can be set")
+
+
+def _check_type(key: str, value: Any, hint: Any) -> Iterator[Problem]:
+    from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+
+    if value is UNRESOLVED:
+        return
+    strict = ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
+    try:
+        TypeAdapter(hint, config=strict).validate_python(value)
+    except PydanticUserError:  # a type that pydantic cannot describe is checked by its target
+        return
+    except ValidationError as error:
+        wanted = [_wish(details["msg"], details["loc"]) for details in error.errors()][:3]
+        if type(None) in typing.get_args(hint):
+            wanted.append("null")
+        shown = textwrap.shorten(json.dumps(value, default=str), 60)
+        yield Problem(key, f"{shown} should be {' or '.join(dict.fromkeys(wanted))}")
+
+
+def _wish(message: str, where: tuple[int | str, ...]) -> str:
+    """What pydantic wants instead, in words that follow "should be"."""
+    wish = message.removeprefix("Input should be ").removeprefix("Value error, ")
+    items = [part for part in where if isinstance(part, int)]
+    return f"{wish} (at item {items[0]})" if items else wish
+
+
+def _import(key: str, target: str, trusted: Sequence[str]) -> Any:
+    """What a target names, or the Problem with it."""
+    if not any(target.startswith(prefix.rstrip(".") + ".") for prefix in trusted):
+        package = target.partition(".")[0]
+        return Problem(
+            key, f"{target} is not trusted; if you trust it, add 'trusted_targets=[{package}]'"
+        )
+    module, _, name = target.rpartition(".")
+    try:
+        found = importlib.import_module(module)
+    except Exception as error:  # whatever the user's own module raises
+        return Problem(key, f"cannot import {module} ({type(error).__name__}: {error})")
+    if hasattr(found, name):
+        return getattr(found, name)
+    own = [n for n, v in vars(found).items() if getattr(v, "__module__", None) == module]
+    return Problem(key, unknown(target, [n for n in own if n[0] != "_"], "class").message)
+
+
+def _hints(build: Any) -> dict[str, Any]:
+    """Annotations of the parameters; none where a name exists for type checkers only."""
+    has_init = inspect.isclass(build) and not is_dataclass(build)
+    try:
+        return typing.get_type_hints(build.__init__ if has_init else build, include_extras=True)
+    except NameError:
+        return {}

@@ -1,0 +1,154 @@
+"""The Unsloth path through the true command, with a stand-in that records what it is asked."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, run_medgrpo
+
+from medgrpo.model.lora import LoRA
+from medgrpo.model.unsloth_loader import UnslothModel
+
+STANDIN = Path(__file__).parent / "unsloth_standin"
+TINY = ROOT / "medgrpo" / "model" / "tiny" / "weights"
+BRIEF = [
+    "model.device=cpu",
+    "dataset.source=sample",
+    "dataset.max_prompt_tokens=1024",
+    "rewards=[formats]",
+    "tracking=local",
+    "evaluation.limit=4",
+    "evaluation.max_new_tokens=8",
+    "trainer.args.max_steps=2",
+    "trainer.args.max_completion_length=16",
+]
+
+
+def run(cwd: Path, *overrides: str):
+    done = run_medgrpo(
+        cwd,
+        *BRIEF,
+        *overrides,
+        PYTHONPATH=f"{STANDIN}:{ROOT}",
+        UNSLOTH_CALLS=str(cwd / "calls.jsonl"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def calls(cwd: Path) -> dict[str, dict]:
+    read = [json.loads(line) for line in (cwd / "calls.jsonl").read_text().splitlines()]
+    return {call.pop("call"): call for call in read}
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    """The published experiment, two steps of it: its folder."""
+    cwd = tmp_path_factory.mktemp("recipe")
+    base = shutil.copytree(TINY, cwd / "base")
+    run(cwd, "experiment=medqa_grpo", f"model.name_or_path={base}", "output_dir=run")
+    return cwd
+
+
+def test_unsloth_is_imported_first_and_told_the_recipe(recipe):
+    made = calls(recipe)
+    assert made["import"] == {"imported_before": []}
+    assert made["from_pretrained"] == {
+        "model_name": str(recipe / "base"),
+        "max_seq_length": 2048,
+        "dtype": None,
+        "load_in_4bit": True,
+        "full_finetuning": False,
+        "revision": None,
+        "use_exact_model_name": False,
+        "fast_inference": False,
+        "gpu_memory_utilization": 0.5,
+        "max_lora_rank": 8,
+        "random_state": 3407,
+    }
+    assert made["get_peft_model"] == {
+        "r": 8,
+        "target_modules": [f"{x}_proj" for x in ("q", "k", "v", "o", "gate", "up", "down")],
+        "lora_alpha": 8,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "use_gradient_checkpointing": "unsloth",
+        "use_rslora": False,
+        "modules_to_save": None,
+        "random_state": 3407,
+    }
+    summary = json.loads((recipe / "run" / "summary.json").read_text())
+    assert summary["status"] == "finished"
+    assert (recipe / "run" / "adapter" / "adapter_model.safetensors").exists()
+
+
+def test_an_adapter_is_gone_on_with(recipe, tmp_path):
+    run(
+        tmp_path,
+        "model=qwen3_4b",
+        f"model.name_or_path={recipe / 'base'}",
+        f"model.adapter={recipe / 'run'}",
+        "trainer=none",
+    )
+    made = calls(tmp_path)
+    assert made["from_pretrained"]["model_name"] == str(recipe / "run" / "adapter")
+    assert "get_peft_model" not in made
+
+
+def test_an_adapter_of_another_base_is_refused(recipe, tmp_path):
+    model = UnslothModel(
+        name_or_path="unsloth/Qwen3-4B", device="cpu", adapter=str(recipe / "run")
+    )
+    with pytest.raises(Exception, match=rf"was trained on .*base.*set model.name_or_path="):
+        model._check_base(model.adapter_path())
+
+
+@pytest.mark.parametrize("base", ["unsloth/qwen3-4b-unsloth-bnb-4bit", "Qwen/Qwen3-4B"])
+def test_unsloths_own_copies_are_the_same_base(tmp_path, base):
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": base}))
+    model = UnslothModel(name_or_path="unsloth/Qwen3-4B", device="cpu")
+    model._check_base(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("model", "lora", "refused"),
+    [
+        ({}, {"use_dora": True, "use_rslora": True, "bias": "all"}, []),
+        ({}, {"modules_to_save": ["lm_head", "input_layernorm"]}, []),
+        ({}, {"modules_to_save": ["mlp"]}, ["lora.modules_to_save"]),
+        ({"fast_inference": True}, {"use_dora": True}, ["lora.use_dora"]),
+        ({"fast_inference": True}, {"bias": "all"}, ["lora.bias"]),
+        ({"fast_inference": True, "revision": "abc"}, {}, ["model.revision"]),
+    ],
+)
+def test_what_unsloth_cannot_do_is_named(model, lora, refused):
+    asked = UnslothModel(name_or_path="a/b", device="cuda", **model)
+    problems = list(asked.unsupported(LoRA(**lora)))
+    assert [problem.partition(":")[0] for problem in problems] == refused
+
+
+def test_a_pinned_revision_is_loaded_from_the_repository_that_has_it(monkeypatch):
+    asked = {}
+
+    class Recorder:
+        class FastLanguageModel:
+            @staticmethod
+            def from_pretrained(**arguments):
+                asked.update(arguments)
+                raise InterruptedError
+
+    monkeypatch.setitem(sys.modules, "unsloth", Recorder)
+    model = UnslothModel(name_or_path="a/b", device="cpu", revision="abc", dtype="float16")
+    with pytest.raises(InterruptedError):
+        model.load(LoRA(r=32))
+    assert (asked["revision"], asked["use_exact_model_name"]) == ("abc", True)
+    assert (asked["max_lora_rank"], str(asked["dtype"])) == (32, "torch.float16")
+
+
+def test_unsloth_is_not_imported_after_transformers(monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", object())
+    monkeypatch.delitem(sys.modules, "unsloth", raising=False)
+    with pytest.raises(Exception, match="in a process of its own"):
+        UnslothModel(name_or_path="a/b", device="cpu").load(None)

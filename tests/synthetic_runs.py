@@ -1,0 +1,105 @@
+"""Run folders as finished runs leave them, without training: for tests of what reads them."""
+
+import json
+import random
+from pathlib import Path
+
+import yaml
+
+from medgrpo.evaluation.intervals import wilson
+from medgrpo.rundir import RunFolder
+
+HOSTILE = "</script><img src=x onerror=\"document.title='owned'\"> & <b>bold</b>"
+
+
+def make_run(
+    path: Path,
+    *,
+    accuracy: float = 0.5,
+    dataset: str = "medqa",
+    rank: int = 8,
+    weight: float = 1.0,
+    seed: int = 1,
+    steps: int = 20,
+    rows: int = 40,
+    **summary: object,
+) -> RunFolder:
+    """A finished run that answered the first `accuracy` of its rows right."""
+    folder = RunFolder(path)
+    _write_hydra(path, dataset, rank, weight, seed)
+    correct = round(accuracy * rows)
+    noise = random.Random(f"{path.name}{seed}")
+    folder.metrics.write_text("".join(map(_metrics_line, range(1, steps + 1), [noise] * steps)))
+    folder.write_parquet(
+        folder.predictions,
+        [_prediction(stage, row, row < correct) for stage in ("before", "after") for row in range(rows)],
+    )
+    figures = {
+        "primary": accuracy,
+        "accuracy": accuracy,
+        "accuracy_interval": wilson(correct, rows),
+        "n": rows,
+        "unparsed_rate": 0.05,
+    }
+    folder.write_json(folder.evaluation, {"before": {"primary": 0.1}, "after": figures})
+    told = {"status": "finished", "score": accuracy, "primary_metric": "accuracy"}
+    folder.update_summary(**{**told, "wall_seconds": 75.0, **summary})
+    return folder
+
+
+def make_sweep(path: Path, **kwargs: object) -> Path:
+    """Two ranks x two weights x two seeds on medqa, and two ranks on pubmedqa."""
+    for rank in (8, 16):
+        make_run(path / f"pub_{rank}", dataset="pubmedqa", rank=rank, accuracy=0.3 + rank / 100)
+        for weight in (1.0, 2.0):
+            for seed in (1, 2):
+                accuracy = 0.2 + rank / 40 + (weight == 2.0) / 10 + seed / 20
+                name = f"{rank}_{weight}_{seed}"
+                make_run(
+                    path / name, accuracy=accuracy, rank=rank, weight=weight, seed=seed, **kwargs
+                )
+    return path
+
+
+def _write_hydra(path: Path, dataset: str, rank: int, weight: float, seed: int) -> None:
+    typed = {"dataset": dataset, "lora.r": rank, "rewards.tags.weight": weight, "seed": seed}
+    config = {
+        "dataset": {
+            "source": "sample",
+            "primary_metric": "accuracy",
+            "answer_with": f"{dataset} words",
+        },
+        "prompt": {"answer_with": "${dataset.answer_with}"},
+        "lora": {"r": rank},
+        "rewards": {"tags": {"weight": weight}},
+        "evaluation": {"split": "test"},
+        "seed": seed,
+        "output_dir": "${hydra:runtime.output_dir}",
+    }
+    hydra = {"hydra": {"runtime": {"choices": {"dataset": dataset, "model": "tiny"}}}}
+    overrides = [f"{key}={value}" for key, value in typed.items()] + ["++trainer.args.max_steps=20"]
+    (path / ".hydra").mkdir(parents=True)
+    for name, content in {"overrides": overrides, "config": config, "hydra": hydra}.items():
+        (path / ".hydra" / f"{name}.yaml").write_text(yaml.safe_dump(content))
+
+
+def _metrics_line(step: int, noise: random.Random) -> str:
+    row = {"step": step, "reward": step / 10, "loss": 0.1, "rewards/tags/mean": noise.random()}
+    return json.dumps(row) + "\n"
+
+
+def _prediction(stage: str, row: int, correct: bool) -> dict[str, object]:
+    correct = correct and stage == "after"
+    return {
+        "stage": stage,
+        "id": str(row),
+        "question": f"Question {row}? {HOSTILE}",
+        "options": ["aspirin", "insulin"],
+        "answer": "insulin",
+        "label": "B",
+        "response": f"{HOSTILE} so B" if correct else "no idea",
+        "predicted": "B" if correct else None,
+        "correct": correct,
+        "list_f1": float(correct),
+        "token_f1": float(correct),
+    }

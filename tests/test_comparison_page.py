@@ -1,0 +1,190 @@
+"""comparison.html in a real browser, driven through the DevTools protocol."""
+
+import json
+import shutil
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from synthetic_runs import make_run, make_sweep
+
+from medgrpo.compare import main
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)  # fmt: skip
+QUIET = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-port=0",
+]
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+
+
+class Page:
+    """One page of a browser: what it runs, and what it told meanwhile."""
+
+    def __init__(self, socket) -> None:
+        self.socket = socket
+        self.events: list[dict] = []
+        self.calls = 0
+
+    def call(self, method: str, **params: object) -> dict:
+        self.calls += 1
+        self.socket.send(json.dumps({"id": self.calls, "method": method, "params": params}))
+        while True:
+            message = json.loads(self.socket.recv(timeout=60))
+            if message.get("id") == self.calls:
+                return message["result"]
+            self.events.append(message)
+
+    def run(self, script: str):
+        result = self.call("Runtime.evaluate", expression=script, returnByValue=True)
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
+
+    def open(self, file: Path, width: int) -> None:
+        for domain in ("Runtime", "Log", "Network", "Page"):
+            self.call(f"{domain}.enable")
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+        self.events.clear()
+        self.call("Page.navigate", url=file.as_uri())
+        while self.run("document.readyState") != "complete":
+            time.sleep(0.05)
+
+    def of(self, *methods: str) -> list[dict]:
+        return [event["params"] for event in self.events if event["method"] in methods]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory) -> Iterator[Page]:
+    connect = pytest.importorskip("websockets.sync.client").connect
+    profile = tmp_path_factory.mktemp("chromium")
+    command = [CHROMIUM, *QUIET, f"--user-data-dir={profile}", "about:blank"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            port_file = profile / "DevToolsActivePort"
+            deadline = time.monotonic() + 60
+            while not (port_file.exists() and port_file.read_text()):
+                assert time.monotonic() < deadline, "Chromium does not start"
+                time.sleep(0.1)
+            port = port_file.read_text().split()[0]
+            pages = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list"))
+            address = next(p["webSocketDebuggerUrl"] for p in pages if p["type"] == "page")
+            with connect(address, max_size=None, proxy=None) as socket:
+                yield Page(socket)
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """The page of a sweep in which one run has failed."""
+    sweep = make_sweep(tmp_path_factory.mktemp("multirun") / "ranks")
+    broken = make_run(sweep / "broken", rank=32, status="failed", score=None, error="<b>full</b>")
+    for path in (broken.evaluation, broken.predictions, broken.metrics):
+        path.unlink()
+    assert main([str(sweep)]) == 0
+    return sweep / "comparison.html"
+
+
+@pytest.fixture(params=[1400, 400])
+def page(browser, file, request):
+    browser.open(file, request.param)
+    return browser
+
+
+def column(page: Page, table: str, number: int) -> list[str]:
+    cells = f"document.querySelectorAll('#{table} tbody td:nth-child({number})')"
+    return page.run(f"[...{cells}].map(cell => cell.textContent)")
+
+
+def choose(page: Page, select: str, value: object) -> None:
+    page.run(
+        f"document.getElementById('{select}').value = '{value}';"
+        f"document.getElementById('{select}').dispatchEvent(new Event('change'))"
+    )
+
+
+def test_nothing_fails_and_nothing_is_fetched(page, file):
+    page.run("document.querySelectorAll('button').forEach(button => button.click())")
+    assert page.of("Runtime.exceptionThrown") == []
+    assert page.of("Log.entryAdded", "Runtime.consoleAPICalled") == []
+    requested = {event["request"]["url"] for event in page.of("Network.requestWillBeSent")}
+    assert {url for url in requested if not url.startswith("data:")} == {file.as_uri()}
+
+
+def test_text_of_a_model_stays_text(page):
+    assert page.run("document.title") == "Comparison of ranks"
+    assert page.run("document.querySelectorAll('img, td b, pre b').length") == 0
+    assert "<b>full</b>" in page.run("document.getElementById('ranking').textContent")
+
+
+def test_the_page_is_no_wider_than_the_window(page):
+    assert page.run("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_every_run_is_in_the_ranking_and_in_the_charts(page):
+    assert len(column(page, "ranking", 2)) == 11
+    assert page.run("document.querySelectorAll('#parallel path.run').length") == 11
+    panels = "[...document.querySelectorAll('#curves figure')].map(f => [f.textContent.split('0')[0], f.querySelectorAll('path.run').length])"  # fmt: skip
+    assert [count for _, count in page.run(panels)] == [10, 10, 10]
+    assert page.run("document.querySelectorAll('#curves figcaption')[1].textContent") == "tags"
+
+
+def test_headings_sort_by_value_and_back(page):
+    headings = page.run("[...document.querySelectorAll('#ranking th')].map(th => th.textContent)")
+    score = headings.index("score") + 1
+    click = f"document.querySelector('#ranking th:nth-child({score}) button').click()"
+    page.run(click)
+    ascending = column(page, "ranking", score)
+    assert ascending[:-1] == sorted(ascending[:-1])
+    page.run(click)
+    descending = column(page, "ranking", score)
+    assert descending[:-1] == ascending[:-1][::-1]
+    assert ascending[-1] == descending[-1] == "–"  # the failed run is last, either way
+
+
+def test_seeds_and_tests_are_shown(page):
+    assert len(column(page, "seeds", 1)) >= 4
+    assert len(column(page, "tests", 1)) == 7 + 1  # the best of each test set against the others
+
+
+def test_two_runs_are_told_apart(page):
+    choose(page, "first", 0)
+    choose(page, "second", 3)
+    names = page.run("[...document.getElementById('first').options].map(o => o.textContent)")
+    assert names[0].startswith("16_2.0_2")
+    keys = column(page, "diff", 1)
+    first, second = column(page, "diff", 2), column(page, "diff", 3)
+    assert "rewards.tags.weight" in keys
+    assert all(a != b for a, b in zip(first, second, strict=True))
+    assert "On 40 rows that both answered" in page.run("document.getElementById('pair-test').textContent")  # fmt: skip
+    answers = page.run("[...document.querySelectorAll('#answers pre')].map(p => p.textContent)")
+    assert answers[0] != answers[1]
+    choose(page, "second", 0)
+    assert column(page, "diff", 1) == []
+
+
+def test_runs_without_a_common_question_say_so(page):
+    last = page.run("document.getElementById('second').options.length") - 1
+    choose(page, "first", 0)
+    choose(page, "second", last)
+    assert "no held-out row" in page.run("document.getElementById('pair-test').textContent")
+    assert "Nothing to show" in page.run("document.getElementById('asked').textContent")
+
+
+def test_curves_are_coloured_by_what_is_chosen(page):
+    choose(page, "colour", "lora.r")
+    legend = page.run("[...document.querySelectorAll('#legend span')].map(s => s.textContent)")
+    assert legend == ["8", "16", "32"]
+    strokes = "new Set([...document.querySelectorAll('#curves figure:first-child path.run')].map(p => p.getAttribute('stroke')))"  # fmt: skip
+    assert page.run(f"{strokes}.size") == 2

@@ -1,0 +1,102 @@
+"""A verdict that is missing neither punishes nor rewards, in one process and in two."""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import recorded
+import torch
+
+from medgrpo.trainer.judging import filled
+
+ROOT = Path(__file__).parents[2]
+
+
+def advantages(scores: np.ndarray) -> np.ndarray:
+    """GRPO's by definition: the weighted total against its group, in its standard deviations."""
+    total = (scores * list(recorded.WEIGHTS.values())).sum(axis=1)
+    groups = total.reshape(-1, recorded.GENERATIONS)
+    centred = groups - groups.mean(axis=1, keepdims=True)
+    return (centred / (groups.std(axis=1, ddof=1, keepdims=True) + 1e-4)).ravel()
+
+
+def table(fill) -> np.ndarray:
+    """The recorded scores with `fill(group)` in place of what is missing."""
+    columns = []
+    for scores in [*recorded.TABLES.values(), recorded.RULE]:
+        groups = np.array(scores, dtype=float).reshape(-1, recorded.GENERATIONS)
+        columns.append(np.concatenate([np.where(np.isnan(g), fill(g), g) for g in groups]))
+    return np.stack(columns, axis=1)
+
+
+def group_mean(group: np.ndarray) -> float:
+    known = group[~np.isnan(group)]
+    return known.mean() if known.size else 0.0  # any constant: a whole group shares it
+
+
+def check(found: dict) -> None:
+    assert found["advantages"] == pytest.approx(advantages(table(group_mean)), abs=1e-4)
+    punished = advantages(table(lambda group: 0.0))
+    assert not np.allclose(found["advantages"], punished, atol=0.1)
+    logged = found["logged"]
+    assert logged["judge/first/failures"] == 7
+    assert logged["judge/first/missing_rate"] == pytest.approx(7 / 12)
+    assert logged["rewards/first/mean"] == pytest.approx((1.5 + 0.5 + 1.1 + 1.1 + 4 * 0.52) / 12)
+    missing = found["extra"]["first/missing"]
+    assert missing == [math.isnan(score) for score in recorded.TABLES["first"]]
+
+
+def test_advantages_are_the_imputed_ones(tmp_path):
+    check(recorded.score(str(tmp_path)))
+
+
+@pytest.mark.slow
+def test_advantages_are_the_imputed_ones_in_two_processes(tmp_path):
+    script = str(Path(recorded.__file__))
+    command = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", script]
+    done = subprocess.run(
+        [sys.executable, *command, str(tmp_path)],
+        env={**os.environ, "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    check(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_a_group_without_any_verdict_has_no_advantage_from_it():
+    scores = torch.tensor([[1.0], [0.0], [math.nan], [math.nan]])
+    assert filled(scores, 2, [0])[2:].tolist() == [[0.5], [0.5]]
+    nothing = torch.full((4, 1), math.nan)
+    assert filled(nothing, 2, [0]).isnan().all()
+
+
+def test_what_a_rule_leaves_out_stays_out():
+    scores = torch.tensor([[1.0, math.nan], [math.nan, math.nan], [0.0, 1.0], [1.0, 0.0]])
+    assert filled(scores, 2, [0])[:, 1].isnan().tolist() == [True, True, False, False]
+
+
+@pytest.mark.slow
+def test_unsloth_leaves_the_hook_alone(tmp_path):
+    """Unsloth rewrites methods of TRL's trainer from source: read in its wheel, not installed."""
+    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(tmp_path)]
+    packages = ["unsloth>=2026.10.7,!=2026.10.9", "unsloth_zoo"]
+    done = subprocess.run([*command, *packages], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"Unsloth's wheel cannot be had here: {done.stderr.strip()[-200:]}")
+    source = ""
+    for wheel in tmp_path.glob("*.whl"):
+        with zipfile.ZipFile(wheel) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".py")]
+            source += "".join(archive.read(name).decode() for name in names)
+    assert "_generate_and_score_completions" in source  # what it does rewrite, and we do not touch
+    calls = re.findall(r".*_calculate_rewards.*", source)
+    assert not [line for line in calls if re.search(r"def |\.replace\(|re\.sub|setattr", line)]
