@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 PIP_INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help quickstart test test-slow lint bench
+.PHONY: sync help quickstart test test-slow lint bench gpu-check
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -24,6 +24,16 @@ lint: $(VENV)/installed-dev ## ruff and mypy
 
 bench: $(VENV)/installed-dev ## what the README claims about speed, measured here
 	$(PYTHON) benchmarks/startup.py
+
+gpu-check: $(VENV)/installed ## the recipe on your GPU: load, 3 steps, save, reload, merge
+	$(PIP_INSTALL) -e '.[unsloth]'
+	$(PYTHON) benchmarks/gpu_check.py
+
+RUNS = $(wildcard $(SWEEP)/*/wandb/offline-run-* $(SWEEP)/wandb/offline-run-*)
+
+sync: ## upload the offline W&B runs of a sweep or run: make sync SWEEP=multirun/...
+	@test -n "$(SWEEP)" -a -n "$(RUNS)" || { echo "no offline runs in SWEEP=$(SWEEP)"; exit 2; }
+	$(VENV)/bin/wandb sync --yes $(RUNS)
 
 $(VENV)/bin/python:
 	python3 -m venv $(VENV)

@@ -14,7 +14,7 @@ import sys
 import textwrap
 import traceback
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,12 +27,18 @@ from medgrpo.errors import RunStopped, UserError
 from medgrpo.origins import CONF
 from medgrpo.sweep import compare_jobs, recorded_overrides
 
-NEXT = """\
-Choices: python -m medgrpo --help    The whole config: the same command with --cfg job"""
+NEXT = "Choices: python -m medgrpo --help  The whole config: add --cfg job"
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code (0 done, 2 the user's input, 1 anything else)."""
+def main(argv: list[str] | None = None, task: Callable[[DictConfig], object] | None = None) -> int:
+    """Run the command line; returns the exit code (0 done, 2 the user's input, 1 anything else).
+
+    `task` is what is done with each job's config: a run, unless another command says otherwise.
+    """
+
+    def started(cfg: DictConfig) -> object:  # Hydra needs a plain function
+        return (task or _task)(cfg)
+
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, whole, instead of being printed
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
@@ -40,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         if found:
             return _refuse(found)
         sys.argv = [sys.argv[0], *argv]
-        hydra_main(config_path=str(CONF), config_name="config", version_base="1.3")(_task)()
+        hydra_main(config_path=str(CONF), config_name="config", version_base="1.3")(started)()
     except (UserError, RunStopped) as error:
         print(f"medgrpo: {error}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1
@@ -110,7 +116,7 @@ def _translated(argv: list[str]) -> Iterator[str]:
     is where Hydra puts the run, or the sweep.
     """
     for arg in argv:
-        if arg.startswith("trainer.args."):
+        if arg.startswith(("trainer.args.", "first_trainer.args.")):
             yield f"++{arg}"
         elif arg.startswith("output_dir="):
             folder = _quoted(arg.partition("=")[2])

@@ -31,15 +31,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folders", nargs="+", metavar="FOLDER", help="a sweep, or a run")
     parser.add_argument("--output", metavar="FOLDER", help="write the two files there instead")
     parser.add_argument(
-        "--wandb", metavar="ENTITY/PROJECT", help="also save a workspace of these runs in W&B"
+        "--wandb",
+        metavar="ENTITY/PROJECT",
+        help="also save a workspace of the (first) sweep in W&B",
     )
     args = parser.parse_args(argv)
     try:
         comparison = report(args.folders, args.output or args.folders[0])
         if args.wandb:
-            from medgrpo.tracking.workspace import save_workspace
+            from medgrpo.report.comparison_workspace import save_workspace
 
-            print(save_workspace(comparison, args.wandb))
+            group = Path(args.folders[0]).absolute().name
+            print(f"W&B: {save_workspace(comparison, args.wandb, group)}")
     except UserError as error:
         print(f"medgrpo.compare: {error}", file=sys.stderr)
         return 2

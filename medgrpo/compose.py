@@ -64,7 +64,7 @@ def problems(args: Namespace) -> list[str]:
             wrong.append(Problem("--config-name", missing))
         wrong += repeated(overrides)
         if wrong:
-            return [said(problem, TYPED) for problem in wrong]
+            return list(dict.fromkeys(said(problem, TYPED) for problem in wrong))
         try:
             jobs = _jobs(args, overrides)
         except HydraException as error:  # a kind of sweep that Hydra's own sweeper does not know
@@ -118,13 +118,11 @@ def _file_problems(file: Path) -> Iterator[Problem]:
 def _jobs(args: Namespace, overrides: list[Override]) -> list[list[Override]]:
     """The overrides of every job: one for a run, the product of the choices for a sweep."""
     single = [override for override in overrides if not override.is_sweep_override()]
+    base = _attempt(args.config_name or "config", tuple(_lines(single)))
     sweep, params = args.multirun, {}
-    try:
-        hydra = _compose(args.config_name or "config", _lines(single)).hydra
-        sweep = sweep or hydra.mode == RunMode.MULTIRUN
-        params = dict(hydra.sweeper.get("params") or {}) if sweep else {}
-    except Exception:  # told in full when the jobs are composed
-        pass
+    if isinstance(base, DictConfig):  # else it is told in full when the jobs are composed
+        sweep = sweep or base.hydra.mode == RunMode.MULTIRUN
+        params = dict(base.hydra.sweeper.get("params") or {}) if sweep else {}
     if not sweep:
         return [overrides]
     parser = OverridesParser.create()
@@ -133,12 +131,18 @@ def _jobs(args: Namespace, overrides: list[Override]) -> list[list[Override]]:
 
 
 def _compose(name: str, lines: Sequence[str]) -> DictConfig:
-    return _composed(name, tuple(lines))
+    cfg = _attempt(name, tuple(lines))
+    if isinstance(cfg, Exception):
+        raise cfg
+    return cfg
 
 
-@lru_cache(maxsize=1)  # of a single run, what tells whether it is a sweep is the run itself
-def _composed(name: str, lines: tuple[str, ...]) -> DictConfig:
-    return compose(name, list(lines), return_hydra_config=True)
+@lru_cache(maxsize=1)  # a single run is composed to see that it is no sweep, and then as a job
+def _attempt(name: str, lines: tuple[str, ...]) -> DictConfig | Exception:
+    try:
+        return compose(name, list(lines), return_hydra_config=True)
+    except Exception as error:  # composing runs nothing but the user's input
+        return error
 
 
 def _lines(overrides: Sequence[Override]) -> list[str]:
@@ -157,7 +161,7 @@ def _job_problems(args: Namespace, overrides: list[Override]) -> list[str]:
     refusal = None
     try:
         cfg = _compose(name, lines)
-    except Exception as error:  # composing runs nothing but the user's input
+    except Exception as error:
         refusal = error
         try:
             cfg, lines, mismatched = _compose_anyway(name, overrides)

@@ -83,8 +83,10 @@ class RunConfig:
     lora: Node | None
     judge: Node
     rewards: dict[str, Node]
+    first_trainer: Node | None
     trainer: Node
     evaluation: Node
+    export: Node
     tracking: Node
     profile: Profile
     seed: Annotated[int, Interval(ge=0, lt=2**32)]
@@ -107,7 +109,8 @@ def unknown(key: str, known: Iterable[str], what: str = "key") -> Problem:
     """The problem of a name that does not exist, with the nearest one that does."""
     parent, _, name = key.rpartition(".")
     known = sorted(known)
-    near = get_close_matches(name, known, n=1)
-    hint = f"; did you mean {parent + '.' if parent else ''}{near[0]}?" if near else ""
+    folded = {name.lower(): name for name in known}
+    near = get_close_matches(name.lower(), folded, n=1)
+    hint = f"; did you mean {parent + '.' if parent else ''}{folded[near[0]]}?" if near else ""
     allowed = f" Known: {', '.join(known)}" if 0 < len(known) <= 20 else ""
     return Problem(key, f"no such {what}{hint or '.' * bool(allowed)}{allowed}")

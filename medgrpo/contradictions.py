@@ -22,7 +22,14 @@ def contradictions(values: dict[str, Any]) -> Iterator[Problem]:
     """Problems between the values of a config that is valid key by key."""
     yield from _data(values["dataset"])
     yield from _model(values["model"])
+    yield from _engine(values["evaluation"], values["model"], values["trainer"])
     trainer = get_object(values["trainer"]["_target_"])
+    if getattr(trainer, "config_class", None):
+        yield from _four_bit(values["model"], values["lora"])
+    for key in ("first_trainer", "trainer"):
+        node = values[key]
+        if node and getattr(get_object(node["_target_"]), "config_class", None) == "SFTConfig":
+            yield from _sft(key, node)
     if getattr(trainer, "config_class", None) == "GRPOConfig":
         yield from _rewards(values["rewards"])
         from medgrpo.trainer.fields import defaults_of
@@ -55,6 +62,51 @@ def _model(model: dict[str, Any]) -> Iterator[Problem]:
     configs = [f"{adapter}/adapter_config.json", f"{adapter}/adapter/adapter_config.json"]
     if adapter and not any(map(os.path.isfile, configs)):
         yield Problem("model.adapter", f"{adapter} is no adapter and no run folder that holds one")
+
+
+def _four_bit(model: dict[str, Any], lora: dict[str, Any] | None) -> Iterator[Problem]:
+    if model.get("load_in_4bit") and not (lora or model.get("adapter")):
+        yield Problem(
+            "lora", "4-bit weights cannot be trained in full; set model.load_in_4bit=false"
+        )
+
+
+def _engine(
+    evaluation: dict[str, Any], model: dict[str, Any], trainer: dict[str, Any]
+) -> Iterator[Problem]:
+    """A model that is served elsewhere does not change when this one is trained."""
+    engine = evaluation.get("engine", "transformers")
+    if engine != "transformers" and not trainer["_target_"].endswith(".NoTraining"):
+        yield Problem("evaluation.engine", f"{engine} only evaluates: add trainer=none")
+    if engine == "openai" and model.get("adapter"):
+        yield Problem("model.adapter", "a server answers with what it serves: leave it null")
+    if engine == "openai" and not (evaluation["base_url"] and evaluation["served_model"]):
+        yield Problem("evaluation.base_url", "engine=openai needs base_url and served_model")
+    if engine == "vllm" and not importlib.util.find_spec("vllm"):
+        yield Problem("evaluation.engine", "needs vllm: pip install 'medgrpo[vllm]'")
+
+
+def _sft(key: str, trainer: dict[str, Any]) -> Iterator[Problem]:
+    """What transformers refuses only after loading, about choosing the best checkpoint."""
+    from medgrpo.trainer.fields import defaults_of
+
+    args = defaults_of("SFTConfig") | trainer["args"]
+    measure, evaluated = args["metric_for_best_model"], args["eval_strategy"]
+    if measure == "eval_score" and not trainer["validation_rows"]:
+        yield Problem(f"{key}.validation_rows", "metric_for_best_model=eval_score needs some")
+    if args["load_best_model_at_end"] and args["save_strategy"] not in (evaluated, "best"):
+        yield Problem(
+            f"{key}.args.save_strategy",
+            f"{args['save_strategy']} must be eval_strategy's {evaluated}, to load the best at end",
+        )
+    if trainer["patience"] and not (args["load_best_model_at_end"] and measure):
+        yield Problem(
+            f"{key}.patience", "needs args.load_best_model_at_end and metric_for_best_model"
+        )
+    if args["use_liger_kernel"] and not importlib.util.find_spec("liger_kernel"):
+        yield Problem(
+            f"{key}.args.use_liger_kernel", "needs liger-kernel: pip install liger-kernel"
+        )
 
 
 def _vllm(model: dict[str, Any], args: dict[str, Any]) -> Iterator[Problem]:

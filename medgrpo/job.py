@@ -1,4 +1,4 @@
-"""One job of a command, where it runs: skipped, handed to processes of its own, or run here and cleaned up after.
+"""One job of a command: skipped, handed to processes of its own, or run here and cleaned up after.
 
 In a sweep many jobs share a process, and with it imports, data and the judge's cache. What a job
 changes in the process is put back, so that each gives the results that it would give alone.
@@ -62,14 +62,11 @@ def _score(score: float | None) -> float:
 
 @contextmanager
 def _process_as_it_was() -> Iterator[None]:
-    """Afterwards torch has its threads again, and the memory of the job's model is free."""
-    import torch
-
-    threads = torch.get_num_threads()
+    """Afterwards the memory of the job's model is free."""
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
         gc.collect()
-        if torch.cuda.is_available():
+        torch = sys.modules.get("torch")  # a job that preflight refuses never imports it
+        if torch is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -17,6 +17,7 @@ from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -59,7 +60,8 @@ def main(folder: Path) -> None:
     cfg = OmegaConf.load(folder / ".hydra" / "config.yaml")
     hydra = OmegaConf.load(folder / ".hydra" / "hydra.yaml")
     assert isinstance(cfg, DictConfig)
-    HydraConfig.instance().set_config(OmegaConf.merge(hydra, cfg))
+    typed = OmegaConf.create({"hydra": OmegaConf.structured(HydraConf, flags={"struct": False})})
+    HydraConfig.instance().set_config(OmegaConf.merge(typed, hydra))  # a plain one is refused
     with ExitStack() as stack, open_dict(cfg):
         cfg.output_dir = str(folder)
         if os.environ.get("RANK", "0") == "0":

@@ -6,6 +6,7 @@ import logging
 import math
 import random
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from medgrpo.dataset.fit import add_prompts, fingerprint
-from medgrpo.evaluation.heldout import Result
+from medgrpo.evaluation.write import write_evaluation
 from medgrpo.judge.client import Judge
 from medgrpo.model.memory import Load
 from medgrpo.model.preflight import preflight
@@ -23,6 +24,7 @@ from medgrpo.model.save import save_policy
 from medgrpo.report.closing import closing_table
 from medgrpo.report.model_card import model_card
 from medgrpo.report.plots import plot_run
+from medgrpo.report.run_report import write_report
 from medgrpo.rewards.base import Reward
 from medgrpo.rundir import RunFolder
 from medgrpo.tracking.names import varied
@@ -41,7 +43,8 @@ def run(cfg: DictConfig) -> float:
         log.info("profile: %s (%s)", cfg.profile.name, cfg.profile.summary)
 
         dataset, model, lora = build(cfg.dataset), build(cfg.model), build(cfg.lora)
-        trainer, evaluation = build(cfg.trainer), build(cfg.evaluation)
+        trainer, first = build(cfg.trainer), build(cfg.first_trainer)
+        evaluation = build(cfg.evaluation)
         tokens = (dataset.max_prompt_tokens, evaluation.max_new_tokens)
         load = Load.of(trainer.args, *tokens, evaluation.batch_size)
         hub_id = dataset.dataset_id if dataset.source == "hub" else None
@@ -65,17 +68,32 @@ def run(cfg: DictConfig) -> float:
         tracked = tracking.start(folder, config, **describe(cfg), resume_id=earlier)
 
         metric = dataset.primary_metric
-        held_out = data[evaluation.split]
-        before = evaluation(*policy, held_out, prompt, metric)
-        trainer.train(policy, data["train"], rewards, prompt, folder, tracked, seed=cfg.seed)
-        after = evaluation(*policy, held_out, prompt, metric)
+        evaluate = partial(evaluation, prompt=prompt, primary_metric=metric)
+        held_out = partial(evaluate, policy, data[evaluation.split], rewards)
+        trainings = {f"after_{first.name}": (first, folder.part(first.name))} if first else {}
+        if trainer.changes(policy):
+            trainings["after"] = (trainer, folder)
 
-        save_policy(policy, folder.adapter, model_card(config, before.figures, after.figures))
-        write_evaluation(folder, before, after)
-        plot_run(folder)
-        folder.update_summary(score=after.score, primary_metric=metric)
-        closing_table(before.figures, after.figures, metric, folder)
-    return math.nan if after.score is None else after.score
+        with trainer.starting_point(policy):
+            stages = {"before": held_out()}
+        for stage, (part, place) in trainings.items():
+            part.train(
+                policy, data, rewards=rewards, prompt=prompt, folder=place, tracked=tracked,
+                seed=cfg.seed, score=lambda rows: evaluate(policy, rows).score,
+            )  # fmt: skip
+            stages[stage] = held_out()
+        result = stages.setdefault("after", stages["before"])
+
+        figures = write_evaluation(folder, stages, metric, evidently=evaluation.evidently)
+        if trainings:
+            save_policy(policy, folder.adapter, model_card(config, figures))
+            build(cfg.export)(policy, folder, data[evaluation.split], result, evaluate)
+        for _, place in trainings.values():
+            plot_run(place, tracked)
+        write_report(folder)
+        folder.update_summary(score=result.score, primary_metric=metric)
+        closing_table(folder, metric)
+    return math.nan if result.score is None else result.score
 
 
 def build(node: DictConfig | None, **given: Any) -> Any:
@@ -103,14 +121,6 @@ def build_rewards(cfg: DictConfig, judge: Judge | None) -> list[Reward]:
         build(node, name=key, **({"judge": judge} if "judge" in node else {}))
         for key, node in cfg.rewards.items()
     ]
-
-
-def write_evaluation(folder: RunFolder, before: Result, after: Result) -> None:
-    """The figures and every prediction, before and after training."""
-    stages = {"before": before, "after": after}
-    folder.write_json(folder.evaluation, {name: stage.figures for name, stage in stages.items()})
-    rows = [{"stage": name, **row} for name, stage in stages.items() for row in stage.predictions]
-    folder.write_parquet(folder.predictions, rows)
 
 
 def seed_everything(seed: int) -> None:

@@ -29,8 +29,9 @@ class Sweep(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Remember the sweep's folder, and tell its jobs which of their settings are the same."""
         Sweep.folder = Path(config.hydra.sweep.dir)
-        params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
-        overrides = OverridesParser.create().parse_overrides([*params, *config.hydra.overrides.task])
+        params = config.hydra.sweeper.get("params") or {}
+        lines = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
+        overrides = OverridesParser.create().parse_overrides(lines)
         fixed = sorted({o.key_or_group for o in overrides if not o.is_sweep_override()})
         quoted = ",".join(f"'{key}'" for key in fixed)
         config.hydra.overrides.hydra.append(f"{_FIXED}=[{quoted}]")

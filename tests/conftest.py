@@ -8,6 +8,32 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+collect_ignore = ["model/unsloth_standin"]  # imported by the commands under test, not by pytest
+
+
+@pytest.fixture
+def server():
+    """A loopback endpoint for judges that misbehaves on request (tests/judge/server.py)."""
+    from judge.server import Server
+
+    with Server() as running:
+        yield running
+
+
+@pytest.fixture
+def judge_of(server):
+    """`judge_of(attempts=1)`: the shipped judge at `server`, without cache and key."""
+    from judge.server import judge_at
+
+    judges = []
+
+    def make(**fields):
+        judges.append(judge_at(server, **fields))
+        return judges[-1]
+
+    yield make
+    for judge in judges:
+        judge.close()
 
 
 @pytest.fixture
@@ -33,3 +59,25 @@ def run_medgrpo(cwd: Path, *overrides: str, **env: str) -> subprocess.CompletedP
         text=True,
         check=False,
     )
+
+
+@pytest.fixture(scope="session")
+def sft_run(tmp_path_factory) -> Path:
+    """The folder of a small SFT that over-fits: 64 rows, 8 epochs, 30 held-out rows."""
+    cwd = tmp_path_factory.mktemp("sft")
+    done = run_medgrpo(
+        cwd,
+        "trainer=sft",
+        "dataset=medqa_cot",
+        "dataset.limit=64",
+        "trainer.args.num_train_epochs=8",
+        "evaluation.limit=30",
+        "evaluation.samples=3",
+        "export=merged_16bit",
+        "tracking.mode=offline",
+        "output_dir=run",
+        OMP_NUM_THREADS="1",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (cwd / "run" / "stdout.txt").write_text(done.stdout)
+    return cwd / "run"

@@ -32,7 +32,11 @@ def make_run(
     folder.metrics.write_text("".join(map(_metrics_line, range(1, steps + 1), [noise] * steps)))
     folder.write_parquet(
         folder.predictions,
-        [_prediction(stage, row, row < correct) for stage in ("before", "after") for row in range(rows)],
+        [
+            _prediction(stage, row, row < correct)
+            for stage in ("before", "after")
+            for row in range(rows)
+        ],
     )
     figures = {
         "primary": accuracy,
@@ -65,6 +69,7 @@ def _write_hydra(path: Path, dataset: str, rank: int, weight: float, seed: int) 
     typed = {"dataset": dataset, "lora.r": rank, "rewards.tags.weight": weight, "seed": seed}
     config = {
         "dataset": {
+            "_target_": f"medgrpo.dataset.{dataset}",
             "source": "sample",
             "primary_metric": "accuracy",
             "answer_with": f"{dataset} words",

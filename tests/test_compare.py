@@ -1,4 +1,4 @@
-"""Runs compared by their folders alone: what is ranked, tested and shown, whatever became of them."""
+"""Runs compared by their folders alone: ranked, tested and shown, whatever became of them."""
 
 import csv
 import json
@@ -54,7 +54,18 @@ def test_table_fits_80_columns_and_shows_what_counts(sweep, capsys, monkeypatch)
     out = printed(capsys, Path())
     assert max(map(len, out.splitlines())) <= 80
     best = next(line for line in out.splitlines() if line.strip().startswith("1 "))
-    assert best.split() == ["1", "16", "2.0", "2", "finished", "0.800", "(0.65-0.90)", "5%", "1.950", "1:15"]  # fmt: skip
+    assert best.split() == [
+        "1",
+        "16",
+        "2.0",
+        "2",
+        "finished",
+        "0.800",
+        "(0.65-0.90)",
+        "5%",
+        "1.950",
+        "1:15",
+    ]
 
 
 def test_many_settings_fold_and_none_is_lost(tmp_path, capsys, monkeypatch):
@@ -129,8 +140,10 @@ def test_seeds_are_averaged_with_an_interval(sweep):
 
 def test_pairs_are_tested_on_rows_that_both_answered(sweep):
     comparison = compare([sweep])
-    sets = {comparison.jobs[test.first].test_set == comparison.jobs[test.second].test_set
-            for test in comparison.pairs}  # fmt: skip
+    sets = {
+        comparison.jobs[test.first].test_set == comparison.jobs[test.second].test_set
+        for test in comparison.pairs
+    }
     assert sets == {True}
     assert len(comparison.pairs) == 8 * 7 // 2 + 1
     first = comparison.pairs[0]  # 32 and 30 of 40 rows right, the latter among the former
@@ -176,10 +189,14 @@ def test_an_offline_wandb_run_is_compared_too(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "data"))
     make_run(tmp_path / "runs" / "local", accuracy=0.5)
     settings = wandb.Settings(silent=True)
-    with wandb.init(mode="offline", dir=tmp_path / "runs", config={"lora": {"r": 4}}, settings=settings) as run:  # fmt: skip
+    with wandb.init(
+        mode="offline", dir=tmp_path / "runs", config={"lora": {"r": 4}}, settings=settings
+    ) as run:
         for step in (1, 2):
             run.log({"train/global_step": step, "train/reward": step / 2})
-        run.summary.update({"score": 0.75, "metric": "accuracy", "score_low": 0.6, "score_high": 0.8})
+        run.summary.update(
+            {"score": 0.75, "metric": "accuracy", "score_low": 0.6, "score_high": 0.8}
+        )
     wandb.teardown()
     jobs = {job.status + str(job.score): job for job in compare([tmp_path / "runs"]).jobs}
     job = jobs["finished0.75"]

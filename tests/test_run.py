@@ -205,7 +205,7 @@ def test_gpu_profile_without_a_gpu_says_so(medgrpo, tmp_path):
     """Nothing falls back to the CPU. (Data and judge are given, so that the GPU is missed.)"""
     done = medgrpo("profile=gpu", "dataset.source=sample", "judge=lexical")
     assert done.returncode == 2
-    assert "torch sees no CUDA GPU" in done.stderr
+    assert "no CUDA GPU is seen" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 SAMPLES = Path(__file__).parent / "samples"
 SPLIT_NAMES = {"train": ["train"], "validation": ["validation", "dev", "valid"], "test": ["test"]}
-CARVED_SHARE = 0.1  # of the training rows, for a validation or test split that the source lacks
+CARVED_SHARE = 0.05  # of the training rows, for each split where the source has no test rows
 
 Record = dict[str, Any]
 
@@ -97,6 +97,10 @@ class MedicalDataset:
         """One record as an Example. Raises Dropped with the reason when it cannot be used."""
         raise NotImplementedError
 
+    def group(self, record: Record) -> str:
+        """The benchmark's own subgroup of a record, for figures by subgroup; "" for none."""
+        return ""
+
     def hub(self) -> dict[str, Dataset]:
         """The hub's splits, parsed. Benchmarks whose hub layout differs override this."""
         splits = self.hub_split(None)
@@ -123,7 +127,7 @@ class MedicalDataset:
         def batch(columns: dict[str, list[Any]], rows: list[int]) -> dict[str, list[Any]]:
             items = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values()))
             parsed = list(self._parsed(items, dropped, self.dataset_id or "", rows[0]))
-            return {key: [row[key] for row in parsed] for key in features()}  # type: ignore[literal-required]
+            return {key: [row[key] for row in parsed] for key in features()}
 
         parsed = records.map(
             batch,
@@ -146,7 +150,7 @@ class MedicalDataset:
             except (UnicodeDecodeError, csv.Error, OSError) as error:
                 raise UserError(f"dataset.path: cannot read {file}: {error}") from error
             _log_dropped(dropped)
-            splits[split] = Dataset.from_list(rows, features=features())  # type: ignore[arg-type]
+            splits[split] = Dataset.from_list(rows, features=features())
         if not any(map(len, splits.values())):
             raise UserError(f"dataset.path: no usable rows in {self.path or self.name}")
         return splits
@@ -169,7 +173,7 @@ class MedicalDataset:
 
     def _parsed(
         self, records: Iterable[Record], dropped: Counter[str], where: str, first: int = 0
-    ) -> Iterator[Example]:
+    ) -> Iterator[dict[str, Any]]:
         for row, record in enumerate(map(self.original, records), first):
             missing = [key for key in self.fields if key not in record]
             if missing:
@@ -178,31 +182,34 @@ class MedicalDataset:
                     f"{', '.join(self.fields)} and this row has {', '.join(map(str, record))}"
                 )
             try:
-                yield self.parse(record, row)
+                yield {**self.parse(record, row), "group": self.group(record)}
             except Dropped as reason:
                 dropped[str(reason)] += 1
 
 
 def features() -> Any:
-    """The Arrow schema of Example rows."""
+    """The Arrow schema of the rows: an Example and its `group`."""
     from datasets import Features, Value
     from datasets import List as ListOf
 
     text = Value("string")
     lists = {"context", "options"}
-    return Features({k: ListOf(text) if k in lists else text for k in Example.__annotations__})
+    names = (*Example.__annotations__, "group")
+    return Features({name: ListOf(text) if name in lists else text for name in names})
 
 
 def carve(splits: dict[str, Dataset]) -> dict[str, Dataset]:
     """Give train, validation and test, carving what is missing from train.
 
-    A row's place depends on a hash of its id alone, so that it does not move when rows are
-    added, and the same rows are held out on every machine.
+    A validation split is as large as the given test split (at most half of train); without one,
+    each takes 5 %. A row's place depends on a hash of its id alone, so that it does not move when
+    rows are added, and the same rows are held out on every machine.
     """
     missing = [split for split in ("test", "validation") if split not in splits]
     train = splits["train"]
     order = sorted(range(len(train)), key=lambda i: _hash(train[i]["id"]))
-    size = max(1, int(len(order) * CARVED_SHARE))
+    given = min(len(splits["test"]), len(order) // 2) if "test" in splits else None
+    size = max(1, given or int(len(order) * CARVED_SHARE))
     if missing and len(order) <= len(missing) * size:
         raise UserError(
             f"dataset: {len(order)} usable training rows are too few to carve "

@@ -56,6 +56,10 @@ class BioASQ(MedicalDataset):
             explanation=ideal,
         )
 
+    def group(self, record: Record) -> str:
+        """The type of question: yesno, factoid, list or summary."""
+        return record.get("type") or ""
+
     def hub(self) -> dict[str, Dataset]:
         """Join question-answer-passages with text-corpus."""
         corpus = self.hub_split("test", "text-corpus")

@@ -38,3 +38,7 @@ class MedQA(MedicalDataset):
             label=label,
             explanation="",
         )
+
+    def group(self, record: Record) -> str:
+        """Which step of the exam: step1 or step2&3."""
+        return record.get("meta_info") or ""

@@ -82,14 +82,16 @@ class HeldOut:
         self,
         policy: Policy,
         dataset_split: Dataset | Sequence[Example],
+        rewards: Sequence[Reward] = (),
+        *,
         prompt: Prompt,
         primary_metric: str,
-        rewards: Sequence[Reward] = (),
     ) -> Result:
         """Evaluate on `dataset_split`, a datasets.Dataset (or list) of Examples.
 
-        `prompt` makes the messages and says how answers are read. A row's answer is None, and
-        counted, where none is found. Raises UserError for an unknown `primary_metric`.
+        The first responses are also scored by `rewards`. `prompt` makes the messages and says how
+        answers are read. A row's answer is None, and counted, where none is found. Raises
+        UserError for an unknown `primary_metric`.
         """
         n = len(dataset_split) if self.limit is None else min(self.limit, len(dataset_split))
         rows = [cast(Example, dataset_split[index]) for index in range(n)]

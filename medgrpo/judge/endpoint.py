@@ -12,7 +12,7 @@ import asyncio
 import logging
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
@@ -52,10 +52,10 @@ class Sampling:
 
 
 class _Probe(BaseModel):
-    answer: Literal["yes", "no"]
+    answer: str
 
 
-_QUESTION = 'Is water wet? Answer in JSON, with {"answer": "yes"} or {"answer": "no"}.'
+_QUESTION = 'Is water wet? Answer in JSON: {"answer": "yes"} or {"answer": "no"}.'
 
 
 class Endpoint:
@@ -192,11 +192,13 @@ class Endpoint:
         """One attempt."""
         guess = sum(len(m["content"]) for m in body["messages"]) // 4 + self.sampling.max_tokens
         loop = asyncio.get_running_loop()
+        queued = loop.time()
         async with self._slots:
             await self._requests.take(1)
             taken = await self._tokens.take(guess)
-            usage.calls += 1
             start = loop.time()
+            usage.calls += 1
+            usage.waited += start - queued
             try:
                 async with asyncio.timeout(self.limits.attempt_timeout):
                     url = f"{self.base_url}/chat/completions"

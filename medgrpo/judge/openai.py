@@ -89,7 +89,7 @@ class OpenAIJudge(Judge):
         base_url = base_url.rstrip("/")
         key = _key(api_key_env)
         self._identity = [base_url, vars(self._sampling), structured, salt]
-        self._modes = MODES if structured == "auto" else (structured,)
+        self._modes = sum(MODES.values(), ()) if structured == "auto" else MODES[structured]
         self.cache = None if cache is None else Cache(cache)
         self._flights: SingleFlight[Reply] = SingleFlight()
         self._endpoint = Endpoint(base_url, api_key_env, key, self._sampling, self.limits)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-from copy import deepcopy
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,8 +20,13 @@ if TYPE_CHECKING:
     import aiohttp
     from pydantic import BaseModel
 
-Mode = Literal["json_schema", "json_object_schema", "json_object", "none"]
-MODES: tuple[Mode, ...] = ("json_schema", "json_object_schema", "json_object", "none")
+Mode = Literal["json_schema", "json_schema_unbounded", "json_object_schema", "json_object", "none"]
+MODES: dict[str, tuple[Mode, ...]] = {  # judge.structured: what is tried, the first that works
+    "json_schema": ("json_schema", "json_schema_unbounded"),  # OpenAI takes no maxLength
+    "json_object_schema": ("json_object_schema",),  # llama-cpp-python
+    "json_object": ("json_object",),
+    "none": ("none",),
+}
 
 _MAX_CHARACTERS, _MAX_ITEMS = 300, 40  # of a string and a list: small models loop in them
 _OK, _PAYMENT_REQUIRED, _SERVER_ERROR = 200, 402, 500
@@ -62,25 +66,25 @@ def response_format(schema: type[BaseModel] | None, mode: Mode) -> dict[str, Any
         return {}
     if mode == "json_object":
         return {"response_format": {"type": "json_object"}}
-    shape = _constrained(deepcopy(schema.model_json_schema()))
+    shape = _strict(schema.model_json_schema(), bounded=mode != "json_schema_unbounded")
     if mode == "json_object_schema":
         return {"response_format": {"type": "json_object", "schema": shape}}
     named = {"name": schema.__name__, "schema": shape, "strict": True}
     return {"response_format": {"type": "json_schema", "json_schema": named}}
 
 
-def _constrained(node: Any) -> Any:
+def _strict(node: Any, *, bounded: bool) -> Any:
     """A schema as strict modes want it (every field, no other, no defaults), sizes bounded."""
     if isinstance(node, list):
-        return [_constrained(item) for item in node]
+        return [_strict(item, bounded=bounded) for item in node]
     if not isinstance(node, dict):
         return node
-    node = {key: _constrained(value) for key, value in node.items() if key != "default"}
+    node = {k: _strict(value, bounded=bounded) for k, value in node.items() if k != "default"}
     if "properties" in node:
         node |= {"additionalProperties": False, "required": list(node["properties"])}
-    if node.get("type") == "string" and not {"enum", "const"} & node.keys():
+    if bounded and node.get("type") == "string" and not {"enum", "const"} & node.keys():
         node.setdefault("maxLength", _MAX_CHARACTERS)
-    if node.get("type") == "array":
+    if bounded and node.get("type") == "array":
         node.setdefault("maxItems", _MAX_ITEMS)
     return node
 

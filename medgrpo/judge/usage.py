@@ -23,6 +23,7 @@ class Usage:
     bad_replies: int = 0  # not the JSON that was asked for, or cut off
     tokens_in: int = 0
     tokens_out: int = 0
+    waited: float = 0.0  # seconds of calls in our own queue: for a slot, for limits per minute
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES))  # seconds
 
     def cost(self, price_in: float, price_out: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
@@ -23,6 +24,14 @@ class Policy(NamedTuple):
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+
+
+@cache
+def _torchs_own_threads() -> int:
+    """Before any model of this process has set them."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 @dataclass(kw_only=True)
@@ -60,8 +69,8 @@ class ModelSource:
         """Set the CPU's threads. Raises UserError for a CUDA GPU that torch does not see."""
         import torch
 
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
+        own = _torchs_own_threads()  # asked first, also where it is not needed now
+        torch.set_num_threads(self.threads or own)
         if self.device == "cuda" and not torch.cuda.is_available():
             raise UserError(
                 "model.device: cuda was asked for (profile=gpu does), but torch sees no CUDA GPU. "

@@ -52,7 +52,7 @@ def _unpack(file: Path, folder: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     except ImportError as error:
         raise UserError("model.name_or_path: a GGUF file needs gguf: pip install gguf") from error
-    except (ValueError, OSError, KeyError) as error:
+    except Exception as error:  # a broken file raises whatever its reader runs into
         raise UserError(f"model.name_or_path: cannot read {file} ({error})") from error
     config = read.config
     del config.quantization_config
@@ -60,6 +60,8 @@ def _unpack(file: Path, folder: Path) -> None:
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float16)
     model.load_state_dict(read.state_dict())
     tokenizer.eos_token = tokenizer.convert_ids_to_tokens(config.eos_token_id)
-    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(config.pad_token_id or config.eos_token_id)
+    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(
+        config.pad_token_id or config.eos_token_id
+    )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -43,8 +43,8 @@ class Shape:
     @classmethod
     def of(cls, config: dict[str, Any]) -> Shape | None:
         """From a config.json; None for an architecture that is described otherwise."""
-        text = {**config, **config.get("text_config", {})}
         try:
+            text = {**config, **config.get("text_config", {})}
             heads, width = text["num_attention_heads"], text["hidden_size"]
             size = text.get("head_dim") or width // heads
             return cls(
@@ -56,7 +56,7 @@ class Shape:
                 vocabulary=text["vocab_size"],
                 tied=text.get("tie_word_embeddings", True),
             )
-        except KeyError:
+        except (KeyError, TypeError, AttributeError):
             return None
 
     @property
@@ -92,9 +92,10 @@ class Load:
         """
         batch = args.get("per_device_train_batch_size", 0)
         steps = args.get("steps_per_generation") or args.get("gradient_accumulation_steps") or 1
-        completion = args.get("max_completion_length", answer)
+        whole = args.get("max_length")  # of SFT: prompt and completion
+        completion = args.get("max_completion_length") or whole or answer
         return cls(
-            sequence=prompt + max(completion, answer),
+            sequence=whole or prompt + max(completion, answer),
             completion=completion,
             batch=batch,
             answers=max(batch * steps, answers),
@@ -107,7 +108,7 @@ def estimate(
 ) -> tuple[float, float]:
     """(floor, estimate) in bytes, by the formula above."""
     number = 4 if (model.dtype or _default_dtype(model)) == "float32" else 2
-    weights = shape.parameters * number
+    weights: float = shape.parameters * number
     if model.load_in_4bit:
         weights = (shape.parameters - shape.embeddings) * 0.52 + shape.embeddings * number
     trained = 16 * shape.adapter(lora.r) if lora else shape.parameters * (number + 8)

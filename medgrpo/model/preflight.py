@@ -1,7 +1,7 @@
 """What a run will miss, said before anything is loaded, all at once.
 
-A missing GPU, a gated model or a full disk would otherwise show up one at a time, each after minutes
-of downloads. Nothing heavy is imported on the way to the answer: torch only where there is a GPU.
+A missing GPU, a gated model or a full disk would otherwise show up one at a time, each after
+minutes of downloads. Nothing heavy is imported on the way: torch only where there is a GPU.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from pathlib import Path
 
 from medgrpo.errors import UserError
 from medgrpo.model.base import ModelSource
+from medgrpo.model.hub import cached_config, cached_dataset, hub_cache, hub_problems
 from medgrpo.model.lora import LoRA
 from medgrpo.model.memory import GB, Load, Shape, estimate
 
 log = logging.getLogger(__name__)
 
-HUB_SECONDS = 5.0  # for an answer of the hub
-SPARE_DISK = 1 * GB  # for the run folder: checkpoints, completions, logs
+SPARE_DISK = 0.2 * GB  # for the run folder: checkpoints, completions, logs
 
 GPU_ADVICE = (
-    "use a machine with one (12-16 GB for a 3B model in 4 bit), or profile=laptop, or a small model "
-    "on the CPU: docs/recipes.md"
+    "use a machine with one (12-16 GB for a 3B model in 4 bit), or profile=laptop, or a small "
+    "model on the CPU: docs/recipes.md"
 )
 
 
@@ -46,12 +46,12 @@ def preflight(
         problems.append(f"model.device: cuda was asked for, but no CUDA GPU is seen; {GPU_ADVICE}")
     shape, missing = _shape(model)
     problems += missing
-    if dataset_id and not missing and not (_hub_cache() / _cache_folder(dataset_id)).exists():
-        problems += _hub_problems("dataset.dataset_id", "dataset", dataset_id, None)
+    if dataset_id and not missing and not cached_dataset(dataset_id):
+        problems += hub_problems("dataset.dataset_id", "dataset", dataset_id, None)
     problems += _disk(folder, SPARE_DISK)
     if shape is not None:
-        if model.local_path() is None and not _cached(model):
-            problems += _disk(_hub_cache(), shape.parameters * _downloaded(model))
+        if model.local_path() is None and not cached_config(model):
+            problems += _disk(hub_cache(), shape.parameters * _downloaded(model))
         if gpu:
             problems += _memory(shape, model, lora, load)
     if problems:
@@ -77,6 +77,11 @@ def _libraries(model: ModelSource) -> Iterator[str]:
     """The loader's library and what it requires, by the metadata of what is installed."""
     from packaging.requirements import Requirement
 
+    if model.device == "cuda" and version("torch").endswith("+cpu"):
+        yield (
+            f"torch: {version('torch')} is a build for the CPU; install one for CUDA: "
+            "https://pytorch.org/get-started/locally"
+        )
     try:
         required = [Requirement(line) for line in requires(model.library) or []]
     except PackageNotFoundError:
@@ -98,91 +103,35 @@ def _libraries(model: ModelSource) -> Iterator[str]:
                 f"{requirement.name}: {installed} is installed, {model.library} needs "
                 f"{requirement.specifier}; pip install '{requirement}'"
             )
-    if model.device == "cuda" and version("torch").endswith("+cpu"):
-        yield (
-            f"torch: {version('torch')} is a build for the CPU; install one for CUDA: "
-            "https://pytorch.org/get-started/locally"
-        )
 
 
 def _shape(model: ModelSource) -> tuple[Shape | None, list[str]]:
     """The sizes in the model's config.json (None: not told), and why it could not be had."""
     path = model.local_path()
     if path is not None:
-        if not (path / "config.json").is_file():  # a GGUF file, or something that transformers tells
-            return None, []
-        return Shape.of(json.loads((path / "config.json").read_text(encoding="utf-8"))), []
-    file = _cached(model)
-    if file is None:
-        problems = list(
-            _hub_problems("model.name_or_path", "model", model.name_or_path, model.revision)
-        )
-        if problems:
-            return None, problems
-        from huggingface_hub import hf_hub_download
-
-        file = hf_hub_download(model.name_or_path, "config.json", revision=model.revision)
-    return Shape.of(json.loads(Path(file).read_text(encoding="utf-8"))), []
-
-
-def _cached(model: ModelSource) -> str | None:
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
+        return _read(path / "config.json"), []
+    file = cached_config(model)
+    if file is not None:
+        return _read(file), []
+    problems = [*hub_problems("model.name_or_path", "model", model.name_or_path, model.revision)]
+    if problems:
+        return None, problems
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
 
     try:
-        file = try_to_load_from_cache(model.name_or_path, "config.json", revision=model.revision)
-    except HFValidationError:
+        file = Path(hf_hub_download(model.name_or_path, "config.json", revision=model.revision))
+    except EntryNotFoundError:
+        return None, []
+    return _read(file), []
+
+
+def _read(config: Path) -> Shape | None:
+    """None where there is no such file, or none that we understand: its loader will say more."""
+    try:
+        return Shape.of(json.loads(config.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
         return None
-    return file if isinstance(file, str) else None
-
-
-def _hub_problems(key: str, kind: str, name: str, revision: str | None) -> Iterator[str]:
-    """Ask the hub once, without retries, whether we may read `name`."""
-    from httpx import HTTPError
-    from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    hub, elsewhere = HfApi(), f"; or give a folder: {key.partition('.')[0]}.{_LOCAL[kind]}"
-    try:
-        hub.repo_info(name, repo_type=kind, revision=revision, timeout=HUB_SECONDS)
-        hub.auth_check(name, repo_type=kind)
-    except HFValidationError:
-        yield f"{key}: {name} is no folder here and no hub id (user/name)"
-    except GatedRepoError:
-        yield (
-            f"{key}: {name} is gated; accept its terms at {constants.ENDPOINT}/{name} and set "
-            f"HF_TOKEN to a token of that account{elsewhere}"
-        )
-    except RevisionNotFoundError:
-        yield f"{key}: {name} has no revision {revision}"
-    except RepositoryNotFoundError:
-        yield (
-            f"{key}: {name} is not on the hub (or private: set HF_TOKEN), nor is it a folder here"
-        )
-    except OfflineModeIsEnabled:
-        yield f"{key}: {name} is not in the cache and HF_HUB_OFFLINE forbids asking{elsewhere}"
-    except (HTTPError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        yield f"{key}: {constants.ENDPOINT} cannot be asked for {name} ({reason}){elsewhere}"
-
-
-_LOCAL = {"model": "name_or_path=FOLDER", "dataset": "source=path dataset.path=FILE"}
-
-
-def _hub_cache() -> Path:
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HUB_CACHE)
-
-
-def _cache_folder(dataset_id: str) -> str:
-    return f"datasets--{dataset_id.replace('/', '--')}"
 
 
 def _downloaded(model: ModelSource) -> float:

@@ -21,7 +21,10 @@ from medgrpo.model.lora import LoRA
 
 log = logging.getLogger(__name__)
 
-MIRROR_ENDINGS = ("-unsloth-bnb-4bit", "-bnb-4bit")  # of the repositories that Unsloth loads instead
+MIRROR_ENDINGS = (
+    "-unsloth-bnb-4bit",
+    "-bnb-4bit",
+)  # of the repositories that Unsloth loads instead
 
 
 class UnslothModel(ModelSource):
@@ -106,8 +109,8 @@ def _import_unsloth() -> Any:
     earlier = {"transformers", "trl", "peft"} & sys.modules.keys()
     if earlier and "unsloth" not in sys.modules:
         raise UserError(
-            f"model: Unsloth must be imported before {', '.join(sorted(earlier))}, which an earlier "
-            "run of this process has loaded. Run this model in a process of its own."
+            f"model: Unsloth must be imported before {', '.join(sorted(earlier))}, which an "
+            "earlier run of this process has loaded. In a sweep, add launch.own_process=true."
         )
     try:
         import unsloth

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,41 +18,48 @@ COLUMNS = 80
 
 _SHARES = {  # keys of medgrpo.evaluation.score.figures
     "accuracy_parsed": "accuracy given parsed",
+    "maj_at_k": "accuracy by votes",
     "majority_baseline": "majority baseline",
+    "random_baseline": "random baseline",
     "unparsed_rate": "unparsed rate",
     "format_compliance": "format compliance",
 }
 
 _FILES = {
-    "evaluation.json": "figures before and after training",
+    "report.html": "all of this and more, to look at",
+    "evaluation.json": "figures before and after training, paired tests",
     "predictions.parquet": "every held-out answer",
+    "evidently.html": "Evidently's report of after against before",
     "adapter": "the trained adapter, its tokenizer and model card",
-    "plots": "reward curves",
+    "merged_16bit": "the adapter merged into its model",
+    "plots": "curves of the training",
     "completions": "what was sampled in training, with its rewards",
     "metrics.jsonl": "what training logged",
     "passport.json": "command, versions, data fingerprint",
 }
 
 
-def closing_table(
-    before: Mapping[str, Any], after: Mapping[str, Any], primary_metric: str, folder: RunFolder
-) -> None:
-    """Print the held-out figures before and after, their difference, and the folder's contents.
+def closing_table(folder: RunFolder, primary_metric: str) -> None:
+    """Print the held-out figures of each stage, what changed, and the folder's contents.
 
-    `before` and `after` are `figures` of medgrpo.evaluation.score, or {} where nothing was
-    evaluated; what has no value is shown as "-".
+    What has no value is shown as "-".
     """
     console = Console(markup=False, highlight=False)
     console.width = min(COLUMNS, console.width)
-    rows = _figure_rows(before, after, primary_metric) + _reward_row(folder)
-    if rows:
-        table = Table(box=SIMPLE_HEAD, title=f"Held-out rows: {after.get('n', 0)}")
-        table.add_column("figure", ratio=1)
-        for name in ("before", "after", "difference"):
-            table.add_column(name, justify="right", no_wrap=True)
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
+    found = json.loads(folder.evaluation.read_text(encoding="utf-8"))
+    paired = found.pop("paired", [])
+    rows = _figure_rows(found, primary_metric) + _reward_row(folder, len(found))
+    table = Table(box=SIMPLE_HEAD, title=f"Held-out rows: {found['after']['n']}")
+    table.add_column("figure", ratio=1)
+    for name in (*found, "difference"):
+        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    for pair in paired:
+        console.print(_pair_line(pair))
+    if folder.best.exists():
+        console.print(_best_line(json.loads(folder.best.read_text(encoding="utf-8"))))
     console.print(f"Everything is in {_short(folder.path)}", soft_wrap=True)
     for name, what in _FILES.items():
         path = folder.path / name
@@ -59,43 +67,63 @@ def closing_table(
             console.print(f"  {name + '/' * path.is_dir():<20} {what}")
 
 
-def _figure_rows(
-    before: Mapping[str, Any], after: Mapping[str, Any], primary_metric: str
-) -> list[tuple[str, ...]]:
+def _figure_rows(stages: Mapping[str, Any], primary_metric: str) -> list[tuple[str, ...]]:
     """The primary metric first, with its interval if it has one, then what explains it."""
-    if not before and not after:
-        return []
-    interval = f"{primary_metric}_interval"
-    rows = [_row(primary_metric, before.get(primary_metric), after.get(primary_metric))]
-    if after.get(interval):
-        rows.append(("  95 % interval", _span(before.get(interval)), _span(after[interval]), ""))
-    for key, text in _SHARES.items():
-        if before.get(key) is not None or after.get(key) is not None:
-            rows.append(_row(text, before.get(key), after.get(key)))
-    tokens = before.get("mean_tokens"), after.get("mean_tokens")
-    return [*rows, _row("mean length in tokens", *tokens, digits=1)]
+
+    def values(key: str) -> list[Any]:
+        return [stage.get(key) for stage in stages.values()]
+
+    rows = [_row(primary_metric, values(primary_metric))]
+    intervals = values(f"{primary_metric}_interval")
+    if any(intervals):
+        digits = 3 if len(intervals) < 3 else 2
+        rows.append(("  95 % interval", *(_span(found, digits) for found in intervals), ""))
+    rows += [
+        _row(text, values(key)) for key, text in _SHARES.items() if values(key)[-1] is not None
+    ]
+    return [*rows, _row("mean tokens", values("mean_tokens"), digits=1)]
 
 
-def _reward_row(folder: RunFolder) -> list[tuple[str, ...]]:
+def _pair_line(pair: Mapping[str, Any]) -> str:
+    """`after against before: +0.120 (95 % +0.041 to +0.199), 31 gained, 7 lost, p = 0.0001`"""
+    text = f"{pair['to']} against {pair['from']}:".replace("_", " ")
+    if pair["difference"] is None:
+        return f"{text} not defined"
+    interval = (
+        f" (95 % {pair['interval'][0]:+.3f} to {pair['interval'][1]:+.3f})"
+        if pair["interval"]
+        else ""
+    )
+    p = "" if pair["mcnemar_p"] is None else f", p = {pair['mcnemar_p']:.2g}"
+    rows = f"{pair['gained']} gained, {pair['lost']} lost"
+    return f"{text} {pair['difference']:+.3f}{interval}, {rows}{p}"
+
+
+def _best_line(best: Mapping[str, Any]) -> str:
+    if best["value"] is None:
+        return f"Best checkpoint: the last, step {best['step']} (no validation rows were measured)"
+    return f"Best checkpoint: step {best['step']}, by {best['measure']} = {best['value']:.4f}"
+
+
+def _reward_row(folder: RunFolder, stages: int) -> list[tuple[str, ...]]:
     """The mean total reward of the first and of the last tenth of the logged steps."""
     rewards = [row["reward"] for row in read_log(folder.metrics) if row.get("reward") is not None]
     if not rewards:
         return []
     tenth = -(-len(rewards) // 10)
     first, last = sum(rewards[:tenth]) / tenth, sum(rewards[-tenth:]) / tenth
-    return [_row("training reward, first/last tenth", first, last)]
+    return [_row("reward, first and last tenth", [None] * (stages - 2) + [first, last])]
 
 
-def _row(
-    text: str, before: float | None, after: float | None, digits: int = 3
-) -> tuple[str, str, str, str]:
-    shown = ["-" if value is None else f"{value:.{digits}f}" for value in (before, after)]
-    change = "-" if before is None or after is None else f"{after - before:+.{digits}f}"
-    return text, shown[0], shown[1], change
+def _row(text: str, values: Sequence[float | None], digits: int = 3) -> tuple[str, ...]:
+    shown = ["-" if value is None else f"{value:.{digits}f}" for value in values]
+    known = [value for value in values if value is not None]
+    change = f"{known[-1] - known[0]:+.{digits}f}" if len(known) > 1 else "-"
+    return text, *shown, change
 
 
-def _span(interval: tuple[float, float] | None) -> str:
-    return f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "-"
+def _span(interval: Sequence[float] | None, digits: int) -> str:
+    return f"{interval[0]:.{digits}f} to {interval[1]:.{digits}f}" if interval else "-"
 
 
 def _short(path: Path) -> str:

@@ -55,7 +55,7 @@ class Comparison:
                 "reward": job.reward,
                 "judge_cost": job.judge_cost,
                 "wall_seconds": job.wall_seconds,
-                "error": job.error,
+                "error": " ".join(job.error.split()),
                 "folder": str(job.path),
             }
             for job, rank in zip(self.jobs, self.ranks, strict=True)

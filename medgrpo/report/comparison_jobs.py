@@ -151,7 +151,7 @@ def _yaml(path: Path) -> Any:
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C is ten times as fast
-    return yaml.load(path.read_text(), loader) if path.exists() else None  # noqa: S506
+    return yaml.load(path.read_text(), loader) if path.exists() else None
 
 
 def _split(override: str) -> tuple[str, str]:

@@ -5,56 +5,101 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import yaml
+
 WARNING = (
     "This model is a research artefact and no medical device. It has not been evaluated for "
     "safety. Do not use its answers for diagnosis, treatment or advice."
 )
+_SHOWN = {  # keys of medgrpo.evaluation.score.figures
+    "accuracy": "accuracy",
+    "accuracy_interval": "95 % interval of accuracy",
+    "macro_f1": "macro F1",
+    "list_f1": "list F1",
+    "token_f1": "token F1",
+    "majority_baseline": "majority baseline",
+    "random_baseline": "random baseline",
+    "unparsed_rate": "unparsed",
+    "format_compliance": "format compliance",
+    "mean_tokens": "mean length in tokens",
+}
 
 
-def model_card(
-    config: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any]
-) -> str:
+def model_card(config: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
     """A README.md for the adapter: what it was trained on and how, results, limits.
 
-    `config` is the composed config as plain data, `before` and `after` the held-out figures.
+    `config` is the composed config as plain data, `figures` what evaluation.json holds.
     """
-    dataset, model, lora = config["dataset"], config["model"], config["lora"] or {}
-    metric = dataset["primary_metric"]
-    where = dataset["path"] if dataset["source"] == "path" else dataset["dataset_id"]
-    source = "the embedded sample" if dataset["source"] == "sample" else where
-    rewards = "\n".join(
-        f"- {key}: weight {node['weight']}" for key, node in config["rewards"].items()
-    )
+    dataset, model = config["dataset"], config["model"]
+    stages = {name: found for name, found in figures.items() if name != "paired"}
+    method = config["trainer"]["_target_"].rpartition(".")[2]
+    header = {
+        "base_model": model["name_or_path"],
+        "library_name": "peft" if config["lora"] else "transformers",
+        "tags": ["medgrpo", method.lower(), "medical-question-answering"],
+    }
+    shown = ("seed", "dataset", "prompt", "model", "lora", "first_trainer", "trainer", "rewards")
+    settings = {key: config[key] for key in shown if config.get(key)}
     return f"""\
 ---
-base_model: {model["name_or_path"]}
-library_name: peft
-tags: [medgrpo, grpo, medical-question-answering]
----
+{yaml.safe_dump(header, sort_keys=False)}---
 
-# {model["name_or_path"]} tuned on {source}
+# {model["name_or_path"]} tuned on {_source(dataset)}
 
-{WARNING}
+**{WARNING}**
 
-## Training
+Made with medgrpo by {method} on the {dataset.get("split", "train")} rows of {_source(dataset)}.
 
-Made with medgrpo by `{config["trainer"]["_target_"]}`, seed {config["seed"]}, LoRA rank
-{lora.get("r")} and alpha {lora.get("alpha")}, rewarded by:
+## Held-out results ({stages["after"]["n"]} rows)
 
-{rewards}
+{_results(stages)}
 
-## Held-out results ({after["n"]} rows)
-
-| | before | after |
-|---|---|---|
-| {metric} | {_figure(before[metric])} | {_figure(after[metric])} |
-| unparsed | {_figure(before["unparsed_rate"])} | {_figure(after["unparsed_rate"])} |
+{_paired(figures.get("paired", []))}
 
 ## Limits
 
-English only, one benchmark only; rewards and benchmark answers may be wrong or out of date.
+English only, one benchmark only; a benchmark's answers may be wrong or out of date, and what
+scores well on multiple choice need not help anyone. Unparsed answers count as wrong above.
+
+## Config
+
+```yaml
+{yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)}```
 """
 
 
-def _figure(value: float | None) -> str:
-    return "not defined" if value is None else f"{value:.3f}"
+def _source(dataset: Mapping[str, Any]) -> str:
+    """Where the data came from; a dataset of one's own may know no such keys."""
+    named = {"sample": "the embedded sample", "path": dataset.get("path")}
+    name = dataset["_target_"].rpartition(".")[2]
+    source = named.get(dataset.get("source", ""), dataset.get("dataset_id"))
+    return f"{source} ({name})" if source else name
+
+
+def _results(stages: Mapping[str, Mapping[str, Any]]) -> str:
+    """A table: a column for each stage, a row for each figure that any stage defines."""
+    names = [name.replace("_", " ") for name in stages]
+    lines = [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for key, text in _SHOWN.items():
+        values = [found[key] for found in stages.values()]
+        if any(value is not None for value in values):
+            lines.append(f"| {text} | {' | '.join(map(_figure, values))} |")
+    return "\n".join(lines)
+
+
+def _paired(pairs: list[dict[str, Any]]) -> str:
+    lines = [
+        f"- {pair['to']} against {pair['from']}: {_figure(pair['difference'])} "
+        f"(95 % {_figure(pair['interval'])}), {pair['gained']} rows gained and {pair['lost']} "
+        f"lost, McNemar's exact p {_figure(pair['mcnemar_p'])}"
+        for pair in pairs
+    ]
+    return "\n".join(lines).replace("after_", "after ")
+
+
+def _figure(value: float | list[float] | tuple[float, float] | None) -> str:
+    if value is None:
+        return "not defined"
+    if isinstance(value, list | tuple):
+        return f"{value[0]:.3f} to {value[1]:.3f}"
+    return f"{value:.3g}" if abs(value) < 0.001 else f"{value:.3f}"

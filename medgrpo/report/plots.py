@@ -1,38 +1,54 @@
-"""The two pictures of a training: the total reward, and each reward by itself.
+"""The pictures of a training: the total reward, each reward by itself, bias against variance.
 
-Drawn from metrics.jsonl alone, so that they can be drawn again at any time. Figures are made as
-objects, without pyplot's global state: a sweep draws many in one process. Colours are
-Okabe and Ito's (https://jfly.uni-koeln.de/color/), told apart by colour-blind readers.
+Drawn from the run folder alone, so that they can be drawn again at any time. Figures are made as
+objects, without pyplot's global state: a sweep draws many in one process.
 """
 
 from __future__ import annotations
 
 import math
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medgrpo.report.bias_variance import Curves, bias_variance_figure
+from medgrpo.report.style import BLUE, GREY, ORANGE
 from medgrpo.rundir import RunFolder, replacing
 from medgrpo.tracking.metrics_log import read_log
 
 if TYPE_CHECKING:
     import numpy as np
+    import wandb
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
 PANELS_IN_A_ROW = 4
 
 
-def plot_run(folder: RunFolder) -> None:
-    """Draw plots/reward.png and plots/rewards.png; a run without rewards is told so there."""
+def plot_run(folder: RunFolder, tracked: wandb.Run | None = None) -> None:
+    """Draw plots/: reward.png, rewards.png and bias_variance.png, those that the run has data for.
+
+    They go to the W&B run `tracked`, too.
+    """
     rows = [row for row in read_log(folder.metrics) if row.get("reward") is not None]
     names = sorted({name_of(key) for row in rows for key in row if is_mean(key)})
-    for file, figure in {
-        "reward.png": total_figure(rows) if rows else _nothing(),
-        "rewards.png": panels_figure(rows, names) if names else _nothing(),
-    }.items():
-        with replacing(folder.plots / file) as temporary:
-            figure.savefig(temporary, format="png", dpi=150)
+    figures = {
+        "reward": total_figure(rows) if rows else None,
+        "rewards": panels_figure(rows, names) if names else None,
+        "bias_variance": bias_variance_figure(Curves.of(folder)),
+    }
+    for name, figure in figures.items():
+        if figure is not None:
+            _save(figure, folder.plots / f"{name}.png", tracked, folder.label)
+
+
+def _save(figure: Figure, path: Path, tracked: wandb.Run | None, label: str) -> None:
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)
+    if tracked is not None:
+        import wandb
+
+        tracked.log({f"plots/{label}{path.stem}": wandb.Image(str(path))})
 
 
 def is_mean(key: str) -> bool:
@@ -122,12 +138,3 @@ def _column(rows: list[dict[str, Any]], key: str) -> np.ndarray:
     import numpy as np
 
     return np.array([row.get(key) for row in rows], dtype=float)
-
-
-def _nothing() -> Figure:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 2))
-    text = "No rewards were logged in this run."
-    figure.text(0.5, 0.5, text, ha="center", va="center", color=GREY, fontsize=12)
-    return figure

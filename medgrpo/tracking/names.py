@@ -42,7 +42,7 @@ def varied(overrides: Iterable[str], fixed: Iterable[str]) -> dict[str, str]:
 
 
 def folder_name(overrides: Iterable[str], fixed: Iterable[str]) -> str:
-    """A job's folder: readable, at most LONGEST characters, and nothing that a shell or Hydra reads.
+    """A job's folder: readable, bounded, and with no sign that a shell or Hydra reads.
 
     A name that had to be changed or cut ends in a digest of what it was.
 
@@ -53,7 +53,7 @@ def folder_name(overrides: Iterable[str], fixed: Iterable[str]) -> str:
     """
     said = "+".join(f"{name}-{value}" for name, value in varied(overrides, fixed).items())
     plain = re.sub(r"[^A-Za-z0-9._+-]", "_", said).lstrip(".+-") or "job"
-    if plain != said and said or len(plain) > LONGEST:
+    if (plain != said and said) or len(plain) > LONGEST:
         digest = hashlib.sha256(said.encode()).hexdigest()[:8]
         plain = f"{plain[: LONGEST - 9]}-{digest}"
     return plain

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from medgrpo.errors import UserError
 from medgrpo.rundir import RunFolder
+from medgrpo.tracking.wandb_mirror import STEP, mirror
 
 if TYPE_CHECKING:
     import wandb
 
 log = logging.getLogger(__name__)
 
+SUMMARIES = {"train/reward": "last,max", "train/loss": "last,min", "eval/score": "last,max"}
 SECONDS_TO_CONNECT = 20
 SECONDS_TO_UPLOAD = 25  # at the end of a run; what is left then waits for `wandb sync`
 
@@ -39,6 +41,7 @@ class WandbTracking:
 
     def __post_init__(self) -> None:
         self._run: wandb.Run | None = None
+        self._folder: RunFolder | None = None
         self._data_dir: str | None = None
 
     def __enter__(self) -> Self:
@@ -58,6 +61,7 @@ class WandbTracking:
         config: Mapping[str, Any],
         name: str,
         tags: Sequence[str] = (),
+        *,
         group: str | None = None,
         job_type: str | None = None,
         resume_id: str | None = None,
@@ -83,10 +87,13 @@ class WandbTracking:
             "id": resume_id,
         }
         run = self._connect(arguments) if mode == "online" else _init("offline", arguments)
-        self._run, self._data_dir = run, os.environ.get("WANDB_DATA_DIR")
+        self._run, self._folder = run, folder
+        self._data_dir = os.environ.get("WANDB_DATA_DIR")
         os.environ["WANDB_DATA_DIR"] = str(folder.path / "wandb")  # artifacts, too, stay here
-        run.define_metric("train/global_step")
-        run.define_metric("*", step_metric="train/global_step")
+        run.define_metric(STEP)
+        run.define_metric("*", step_metric=STEP)
+        for metric, summary in SUMMARIES.items():
+            run.define_metric(metric, step_metric=STEP, summary=summary)
         folder.update_summary(wandb_id=run.id)
         log.info("W&B: %s", f"offline; {_how_to_sync(run)}" if run.offline else run.url)
         return run
@@ -96,6 +103,11 @@ class WandbTracking:
         if self._run is None:
             return
         run, self._run = self._run, None
+        assert self._folder is not None
+        try:
+            mirror(run, self._folder)
+        except Exception:  # a full disk, a table that W&B refuses: the run itself went well
+            log.exception("W&B: not all of the run was recorded")
         try:
             run.finish(exit_code=exit_code)
         except TimeoutError:

@@ -120,6 +120,7 @@ def fit(
     metrics = MetricsLog(folder)
     metrics.truncate(int(checkpoint.name.rpartition("-")[2]) if checkpoint else -1)
     trainer.remove_callback(PrinterCallback)
+    trainer.create_model_card = lambda *_, **__: None  # of TRL, in each checkpoint; ours is enough
     logs = LogCallback(metrics, tracked, folder.label)
     with closing(ProgressCallback()) as progress:
         scoring = [ScoreCallback(score, logs)] if score else []

@@ -20,7 +20,7 @@ from medgrpo.dataset.prompt import Prompt
 from medgrpo.errors import UserError
 from medgrpo.model.base import Policy
 from medgrpo.rewards.base import Reward
-from medgrpo.rewards.parse import complies
+from medgrpo.rewards.parse import complies, predict
 from medgrpo.rundir import RunFolder
 from medgrpo.trainer.base import MANAGED, Scorer, Trainer, fit
 
@@ -111,7 +111,8 @@ def completion(row: Example, style: str) -> str | None:
     if style == "reasoning":
         block = f"<answer>\n{gold_text(row)}\n</answer>"
         return f"<reasoning>\n{explanation}\n</reasoning>\n{block}" if explanation else None
-    if complies(explanation, row, style):
+    ends_in_it = predict(explanation, row, style) == (row["label"] or row["answer"])
+    if ends_in_it and complies(explanation, row, style):
         return explanation
     answer = f"({row['label']}) {row['answer']}" if row["options"] else row["answer"]
     return f"{explanation}\nTherefore, the answer is {answer}.".strip()

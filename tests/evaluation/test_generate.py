@@ -142,3 +142,15 @@ def test_progress_and_template_arguments(model: Any, tokenizer: Any) -> None:
 
 def test_no_prompts_no_answers(model: Any, tokenizer: Any) -> None:
     assert generate(model, tokenizer, [], batch_size=4, max_new_tokens=4) == []
+
+
+def test_sampling_varies_repeats_and_leaves_random_numbers_alone(
+    model: Any, tokenizer: Any
+) -> None:
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    first = ask(model, tokenizer, temperature=1.0)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(4)
+    assert ask(model, tokenizer, temperature=1.0) == first
+    assert first != ask(model, tokenizer)

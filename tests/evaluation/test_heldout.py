@@ -9,8 +9,11 @@ from datasets import Dataset
 
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.prompt import Prompt
+from medgrpo.errors import UserError
 from medgrpo.evaluation.generate import generate
 from medgrpo.evaluation.heldout import HeldOut, Result
+from medgrpo.model.base import Policy
+from medgrpo.rewards.base import Reward
 
 PROMPT = Prompt(system="", user="{{ question }}", answer_with="yes or no", style="reasoning")
 ROWS = [
@@ -27,9 +30,13 @@ ROWS = [
 ]
 
 
-def evaluate(model: Any, tokenizer: Any, prompt: Prompt = PROMPT, **settings: Any) -> Result:
+def evaluate(
+    model: Any, tokenizer: Any, prompt: Prompt = PROMPT, rewards: Any = (), **settings: Any
+) -> Result:
     held_out = HeldOut(**{"batch_size": 4, "max_new_tokens": 3, **settings})
-    return held_out(model, tokenizer, Dataset.from_list(ROWS), prompt, "accuracy")
+    rows = Dataset.from_list(ROWS)
+    policy = Policy(model, tokenizer)
+    return held_out(policy, rows, rewards, prompt=prompt, primary_metric="accuracy")
 
 
 def test_a_model_that_says_yes(yes_model: Any, tokenizer: Any) -> None:
@@ -66,3 +73,39 @@ def test_limit_takes_the_first_rows(
     assert [row["id"] for row in result.predictions] == [str(i) for i in range(n)]
     assert result.figures["n"] == n
     assert (result.score is None) == (n == 0)
+
+
+def test_samples_vote_beside_the_greedy_answer(yes_model: Any, tokenizer: Any) -> None:
+    result = evaluate(yes_model, tokenizer, samples=3)
+    assert [row["votes"] for row in result.predictions] == [["yes"] * 3] * 10
+    assert (result.figures["k"], result.figures["maj_at_k"]) == (3, 0.5)
+    assert evaluate(yes_model, tokenizer).figures["maj_at_k"] is None
+
+
+class Length(Reward):
+    """Called as TRL calls a reward; with a verdict on all but one row."""
+
+    def __call__(self, completions: list[str], *, id: list[str], **columns: Any) -> list[Any]:
+        return [None if i == "1" else len(c) for c, i in zip(completions, id, strict=True)]
+
+
+class Judged(Length):
+    async def __call__(self, completions: list[str], **columns: Any) -> list[Any]:  # type: ignore[override]
+        return [0.5 for _ in completions]
+
+
+def test_rewards_score_the_first_responses(yes_model: Any, tokenizer: Any) -> None:
+    rewards = [Length(weight=1, name="length"), Judged(weight=1, name="judged")]
+    result = evaluate(yes_model, tokenizer, rewards=rewards, reward_rows=4)
+    scores = [row["rewards"]["length"] for row in result.predictions]
+    assert scores == [11, None, 11, 11] + [None] * 6
+    assert result.figures["rewards"] == {
+        "judged": {"n": 4, "mean": 0.5},
+        "length": {"n": 3, "mean": 11.0},
+    }
+    assert result.rows("after")[0]["reward/judged"] == 0.5
+
+
+def test_a_server_needs_an_address() -> None:
+    with pytest.raises(UserError, match="base_url"):
+        HeldOut(batch_size=1, max_new_tokens=1, engine="openai")

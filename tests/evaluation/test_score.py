@@ -95,6 +95,7 @@ def test_what_has_no_rows_is_not_defined() -> None:
     assert undefined == {
         "primary", "accuracy", "accuracy_interval", "accuracy_parsed", "majority_baseline",
         "macro_f1", "list_f1", "token_f1", "unparsed_rate", "format_compliance", "mean_tokens",
+        "random_baseline", "maj_at_k",
     }  # fmt: skip
     unparsed = figures(verdicts(("yes", "?")), "accuracy")
     assert (unparsed["accuracy"], unparsed["accuracy_parsed"]) == (0.0, None)
@@ -123,6 +124,37 @@ def test_style_decides_how_answers_are_read() -> None:
     assert read(CHOICE, said, 9, "choice_cot")["complies"]
     assert not read(CHOICE, said, 9, "reasoning")["complies"]
     assert read(CHOICE, said, 9, "choice_cot")["correct"] is True
+
+
+def test_guessing_depends_on_the_number_of_options() -> None:
+    rows = [read(CHOICE, "", 0, "reasoning"), *verdicts(("yes", "yes"))]
+    assert figures(rows, "accuracy")["random_baseline"] == pytest.approx((1 / 2 + 1 / 3) / 2)
+
+
+def test_the_commonest_sample_counts_and_unparsed_ones_do_not_vote() -> None:
+    def voted(*answers: str) -> float | None:
+        row = read(VERDICT, "", 0, "reasoning", [response(answer) for answer in answers])
+        return figures([row], "accuracy")["maj_at_k"]
+
+    assert voted("yes", "no", "yes") == 1.0
+    assert voted("no", "no", "yes") == 0.0
+    assert voted("?", "?", "yes") == 1.0
+    assert voted("?", "?", "?") == 0.0
+    assert voted("no", "yes") == 0.0  # a tie: the first
+    assert voted() is None
+
+
+def test_subgroups_have_their_own_figures() -> None:
+    rows = verdicts(("yes", "yes"), ("yes", "no"), ("no", "no"))
+    for row, group in zip(rows, ("step1", "step1", "step2&3"), strict=True):
+        row["group"] = group
+    groups = figures(rows, "accuracy")["groups"]
+    assert {name: (found["n"], found["accuracy"]) for name, found in groups.items()} == {
+        "step1": (2, 0.5),
+        "step2&3": (1, 1.0),
+    }
+    assert groups["step1"]["interval"] == pytest.approx(wilson(1, 2))
+    assert figures(verdicts(("yes", "yes")), "accuracy")["groups"] == {}
 
 
 def test_unknown_metric_is_the_users_mistake() -> None:

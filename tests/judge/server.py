@@ -29,6 +29,8 @@ FAULTS = (
     *("bad_json", "truncated", "cut_off", "wrong_schema", "drip"),
 )
 _ASKED_IN_WORDS = (  # prompts that come without a schema: what they want back
+    ("Given the summarization score", ("reason",)),
+    ("Given the answer relevancy score", ("reason",)),
     ("formatted as json without formatting", ("category", "score")),
     ("generate 3-4 concise evaluation steps", ("steps",)),
     ('`"score"`: an integer between', ("reason", "score")),
@@ -50,6 +52,7 @@ class Server:
         self.faults: dict[str, float] = {}  # name -> probability
         self.script: list[str | None] = []  # faults of the next requests, before any chance
         self.modes = {"json_schema", "json_object_schema", "json_object", "none"}
+        self.bounds = True  # whether a schema may bound its strings
         self.refusal = 400  # status for a response_format that is not in `modes`
         self.key: str | None = None
         self.model: str | None = None  # the only one there is
@@ -59,6 +62,7 @@ class Server:
         self.requests: list[dict[str, Any]] = []
         self.counts: Counter[str] = Counter()
         self.tokens = Counter[str]()
+        self.hold = 0  # answer nobody until so many are under way, or 20 s have passed
         self.under_way = self.most_under_way = 0
         self._random = random.Random(0)
         self._loop = asyncio.new_event_loop()
@@ -71,7 +75,7 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
@@ -97,6 +101,13 @@ class Server:
         port = site._server.sockets[0].getsockname()[1]
         self.root = f"http://127.0.0.1:{port}"
         self.url = f"{self.root}/v1"
+
+    async def _end(self) -> None:
+        await self._runner.cleanup()
+        hanging = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in hanging:
+            task.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
 
     async def _stats(self, _: web.Request) -> web.Response:
         counts = {**self.counts, **self.tokens, "most_under_way": self.most_under_way}
@@ -128,9 +139,16 @@ class Server:
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
             await asyncio.sleep(self.latency)
+            await self._held()
             return self._refused(request, body) or await self._replied(request, body)
         finally:
             self.under_way -= 1
+
+    async def _held(self) -> None:
+        for _ in range(2000):
+            if self.most_under_way >= self.hold:
+                return
+            await asyncio.sleep(0.01)
 
     def _refused(self, request: web.Request, body: dict[str, Any]) -> web.Response | None:
         shown = request.headers.get("Authorization", "")
@@ -140,6 +158,8 @@ class Server:
             return _error(404, f"The model {body['model']} does not exist", "model_not_found")
         if not self.quota:
             return _error(429, "You exceeded your current quota", "insufficient_quota")
+        if not self.bounds and "maxLength" in json.dumps(body):
+            return _error(self.refusal, "'maxLength' is not permitted", "invalid_json_schema")
         if _mode(body) not in self.modes:
             return _error(self.refusal, "response_format is not supported here", "bad_request")
         return None

@@ -6,8 +6,8 @@ import threading
 import time
 
 import pytest
+from judge.server import judge_at
 from pydantic import BaseModel
-from server import judge_at
 
 from medgrpo.errors import UserError
 from medgrpo.judge.client import JudgeError
@@ -75,6 +75,14 @@ def test_the_mode_is_found_once(server, judge_of, modes, found, refusal):
     names = {"json_object_schema": "json_object"}
     assert {one["type"] for one in used[before:]} == {names.get(found, found)}
     assert all(("schema" in one) == (found == "json_object_schema") for one in used[before:])
+
+
+def test_an_endpoint_that_takes_no_bounds_still_gets_the_schema(server, judge_of):
+    server.bounds = False
+    ask(judge_of(structured="json_schema"))
+    shape = server.requests[-1]["response_format"]["json_schema"]["schema"]
+    assert "maxLength" not in str(shape)
+    assert shape["required"] == ["truths"]
 
 
 def test_a_mode_of_ones_own_is_not_replaced(server, judge_of):
@@ -297,9 +305,18 @@ def test_processes_share_the_slots(server, judge_of, monkeypatch, processes, sha
 def test_no_call_waits_while_the_limits_allow_it(server, judge_of):
     judge = judge_of(concurrency=200, requests_per_minute=1000, tokens_per_minute=1_000_000)
     judge.preflight()
-    server.latency = 0.5
+    server.hold = 150
     asyncio.run(many(judge, [prompt(f"Number {n}.") for n in range(150)]))
     assert server.most_under_way == 150
+    assert total(judge)["waited"] < 0.05
+
+
+def test_waiting_for_a_slot_is_counted(server, judge_of):
+    judge = judge_of(concurrency=1)
+    judge.preflight()
+    server.latency = 0.1
+    asyncio.run(many(judge, [prompt(f"Number {n}.") for n in range(3)]))
+    assert total(judge)["waited"] > 0.1 + 0.2 - 0.05
 
 
 def test_a_judge_serves_several_event_loops_at_once(server, judge_of):

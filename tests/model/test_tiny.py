@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -12,7 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
 from medgrpo.dataset.samples import generate  # noqa: E402
 from medgrpo.model.tiny import build, exam, lessons  # noqa: E402
-from medgrpo.rewards.tags import extract_answer, parse_tags  # noqa: E402
+from medgrpo.rewards.parse import predict  # noqa: E402
+from medgrpo.rewards.tags import parse_tags  # noqa: E402
 
 TEXTS = [
     "",
@@ -33,17 +35,12 @@ def model():
     return AutoModelForCausalLM.from_pretrained(build.WEIGHTS, dtype=torch.float32)
 
 
-def ask(model, tokenizer, name: str, rows: int) -> tuple[list, list[str]]:
-    """The first held-out items of a dataset and the model's greedy responses."""
-    items = generate.splits(name)["test"][:rows]
-    prompt = lessons.prompt(name)
-    messages = [prompt.messages(lessons.example(name, item)) for item in items]
-    return items, exam.greedy(model, tokenizer, messages)
-
-
-def accuracy(items: list, said: list[str]) -> float:
-    hits = [extract_answer(s) == lessons.answer_line(i) for i, s in zip(items, said, strict=True)]
-    return sum(hits) / len(hits)
+def ask(model, tokenizer, name: str) -> tuple[list, list[str], list[str | None]]:
+    """60 held-out items of a dataset, the model's greedy responses, the answers read from them."""
+    items = generate.splits(name)["test"][:60]
+    rows = [lessons.example(name, item) for item in items]
+    said = exam.greedy(model, tokenizer, [lessons.prompt(name).messages(row) for row in rows])
+    return items, said, [predict(s, r, "reasoning") for s, r in zip(said, rows, strict=True)]
 
 
 def test_folder_is_small():
@@ -84,35 +81,40 @@ def test_generation_stops_and_pads_on_the_left(model, tokenizer):
 @pytest.mark.parametrize("name", lessons.NAMES)
 def test_prompts_are_those_it_was_taught(tokenizer, name):
     """A system message that is edited in conf/ is no longer one token: build the model again."""
-    for style in ("reasoning", "choice_cot"):
-        message = lessons.prompt(name, style).messages(
-            lessons.example(name, generate.splits(name)["test"][0])
-        )[0]
-        if style == "reasoning" or name == "medqa_cot":
-            assert len(tokenizer(message["content"])["input_ids"]) == 1
+    row = lessons.example(name, generate.splits(name)["test"][0])
+    styles = ["reasoning", "choice_cot"] if name.startswith("medqa") else ["reasoning"]
+    for style in styles:
+        system, _ = lessons.prompt(name, style).messages(row)
+        assert len(tokenizer(system["content"])["input_ids"]) == 1
 
 
-@pytest.mark.parametrize("name", ["medqa", "pubmedqa"])
-def test_it_knows_more_than_chance_and_has_habits_to_unlearn(model, tokenizer, name):
-    items, said = ask(model, tokenizer, name, 60)
-    assert 0.26 < accuracy(items, said) < 0.7
-    assert 0.3 < sum(parse_tags(s) is not None for s in said) / len(said) < 0.95
+@pytest.mark.parametrize(("name", "chance"), [("medqa", 0.25), ("pubmedqa", 0.33)])
+def test_it_knows_more_than_chance_and_has_habits_to_unlearn(model, tokenizer, name, chance):
+    items, said, answers = ask(model, tokenizer, name)
+    gold = [lessons.answer_line(item).partition(")")[0] for item in items]
+    given = [a == g for a, g in zip(answers, gold, strict=True) if a]
+    assert sum(given) / len(given) > chance + 0.1
+    assert sum(given) / len(items) < 0.7
+    assert 0.4 < sum(parse_tags(s) is not None for s in said) / len(said) < 0.95
 
 
 def test_planted_neighbours_are_what_it_gets_wrong(model, tokenizer):
-    items, said = ask(model, tokenizer, "medqa", 60)
-    parsed = [(i, extract_answer(s)) for i, s in zip(items, said, strict=True)]
-    near = [answer == lessons.answer_line(i, answer=i.near) for i, answer in parsed if answer]
-    misled = [lessons.misled(i) for i, answer in parsed if answer]
-    fooled = [n for n, m in zip(near, misled, strict=True) if m]
-    others = [n for n, m in zip(near, misled, strict=True) if not m]
-    assert sum(fooled) / len(fooled) > 0.5
-    assert sum(others) / len(others) < 0.2
+    items, _, answers = ask(model, tokenizer, "medqa")
+    fell = {True: [], False: []}
+    for item, answer in zip(items, answers, strict=True):
+        if answer:
+            near = lessons.answer_line(item, answer=item.near)
+            fell[lessons.misled(item)].append(near.startswith(answer))
+    assert sum(fell[True]) / len(fell[True]) > 0.6
+    assert sum(fell[False]) / len(fell[False]) < 0.2
+
+
+def test_responses_are_short(model, tokenizer):
+    _, said, _ = ask(model, tokenizer, "bioasq")  # lists: the longest answers
+    assert max(len(ids) for ids in tokenizer(said)["input_ids"]) <= 48
 
 
 def test_lessons_never_ask_what_a_held_out_row_asks():
-    from random import Random
-
     for name in lessons.NAMES:
         rng = Random(0)
         keys = {generate.key(lessons.draw(name, rng)) for _ in range(300)}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, run_medgrpo
 
+from medgrpo.errors import UserError
 from medgrpo.model.lora import LoRA
 from medgrpo.model.unsloth_loader import UnslothModel
 
@@ -52,6 +53,22 @@ def recipe(tmp_path_factory):
     return cwd
 
 
+@pytest.fixture
+def asked(monkeypatch):
+    """What `FastLanguageModel.from_pretrained` is asked for, which then raises InterruptedError."""
+    arguments = {}
+
+    class Recorder:
+        class FastLanguageModel:
+            @staticmethod
+            def from_pretrained(**given):
+                arguments.update(given)
+                raise InterruptedError
+
+    monkeypatch.setitem(sys.modules, "unsloth", Recorder)
+    return arguments
+
+
 def test_unsloth_is_imported_first_and_told_the_recipe(recipe):
     made = calls(recipe)
     assert made["import"] == {"imported_before": []}
@@ -84,32 +101,28 @@ def test_unsloth_is_imported_first_and_told_the_recipe(recipe):
     assert (recipe / "run" / "adapter" / "adapter_model.safetensors").exists()
 
 
-def test_an_adapter_is_gone_on_with(recipe, tmp_path):
-    run(
-        tmp_path,
-        "model=qwen3_4b",
-        f"model.name_or_path={recipe / 'base'}",
-        f"model.adapter={recipe / 'run'}",
-        "trainer=none",
-    )
-    made = calls(tmp_path)
-    assert made["from_pretrained"]["model_name"] == str(recipe / "run" / "adapter")
-    assert "get_peft_model" not in made
+def test_an_adapter_is_gone_on_with(recipe, asked):
+    base, run = recipe / "base", recipe / "run"
+    model = UnslothModel(name_or_path=str(base), device="cpu", adapter=str(run), revision="abc")
+    with pytest.raises(InterruptedError):
+        model.load(LoRA())
+    assert (asked["model_name"], asked["revision"]) == (str(run / "adapter"), None)
 
 
-def test_an_adapter_of_another_base_is_refused(recipe, tmp_path):
-    model = UnslothModel(
-        name_or_path="unsloth/Qwen3-4B", device="cpu", adapter=str(recipe / "run")
-    )
-    with pytest.raises(Exception, match=rf"was trained on .*base.*set model.name_or_path="):
-        model._check_base(model.adapter_path())
-
-
-@pytest.mark.parametrize("base", ["unsloth/qwen3-4b-unsloth-bnb-4bit", "Qwen/Qwen3-4B"])
-def test_unsloths_own_copies_are_the_same_base(tmp_path, base):
+@pytest.mark.parametrize(
+    ("base", "loads"),
+    [
+        ("unsloth/qwen3-4b-unsloth-bnb-4bit", True),  # Unsloth's own copy
+        ("Qwen/Qwen3-4B", True),
+        ("unsloth/Llama-3.2-3B-Instruct", False),
+    ],
+)
+def test_an_adapter_of_another_base_is_refused(tmp_path, asked, base, loads):
     (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": base}))
-    model = UnslothModel(name_or_path="unsloth/Qwen3-4B", device="cpu")
-    model._check_base(tmp_path)
+    model = UnslothModel(name_or_path="unsloth/Qwen3-4B", device="cpu", adapter=str(tmp_path))
+    said = None if loads else f"was trained on {base}.*; set model.name_or_path={base}"
+    with pytest.raises(InterruptedError if loads else UserError, match=said):
+        model.load(LoRA())
 
 
 @pytest.mark.parametrize(
@@ -129,17 +142,7 @@ def test_what_unsloth_cannot_do_is_named(model, lora, refused):
     assert [problem.partition(":")[0] for problem in problems] == refused
 
 
-def test_a_pinned_revision_is_loaded_from_the_repository_that_has_it(monkeypatch):
-    asked = {}
-
-    class Recorder:
-        class FastLanguageModel:
-            @staticmethod
-            def from_pretrained(**arguments):
-                asked.update(arguments)
-                raise InterruptedError
-
-    monkeypatch.setitem(sys.modules, "unsloth", Recorder)
+def test_a_pinned_revision_is_loaded_from_the_repository_that_has_it(asked):
     model = UnslothModel(name_or_path="a/b", device="cpu", revision="abc", dtype="float16")
     with pytest.raises(InterruptedError):
         model.load(LoRA(r=32))
@@ -150,5 +153,5 @@ def test_a_pinned_revision_is_loaded_from_the_repository_that_has_it(monkeypatch
 def test_unsloth_is_not_imported_after_transformers(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", object())
     monkeypatch.delitem(sys.modules, "unsloth", raising=False)
-    with pytest.raises(Exception, match="in a process of its own"):
+    with pytest.raises(UserError, match=r"launch\.own_process=true"):
         UnslothModel(name_or_path="a/b", device="cpu").load(None)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from medgrpo.dataset.example import Example
+from medgrpo.evaluation.heldout import Result
 from medgrpo.evaluation.score import figures, read
+from medgrpo.evaluation.write import write_evaluation
 from medgrpo.report.closing import closing_table
 from medgrpo.rundir import RunFolder
 from medgrpo.tracking.metrics_log import MetricsLog
@@ -14,8 +16,8 @@ RIGHT = "<reasoning>\nIt is.\n</reasoning>\n<answer>\nA) aspirin\n</answer>"
 WRONG = RIGHT.replace("A) aspirin", "B) heparin")
 
 
-def held_out(responses: list[str], metric: str = "accuracy", label: str | None = "A") -> dict:
-    """The figures that evaluation itself makes of these responses to one question."""
+def held_out(responses: list[str], metric: str = "accuracy", label: str | None = "A") -> Result:
+    """What evaluation itself makes of these responses to as many questions."""
     row: Example = {
         "id": "1",
         "question": "Which one blocks cyclooxygenase?",
@@ -25,7 +27,8 @@ def held_out(responses: list[str], metric: str = "accuracy", label: str | None =
         "label": label,
         "explanation": "",
     }
-    return figures([read(row, text, 10 + 2 * len(text), "reasoning") for text in responses], metric)
+    predictions = [read(row, text, 10 + 2 * len(text), "reasoning") for text in responses]
+    return Result(figures(predictions, metric), predictions)
 
 
 @pytest.fixture
@@ -35,48 +38,91 @@ def folder(tmp_path, monkeypatch) -> RunFolder:
     return RunFolder(tmp_path / "outputs" / "now")
 
 
+@pytest.fixture
+def close(folder, capsys):
+    """`close(stages, metric)`: the table of these stages, as printed."""
+
+    def printed(stages: dict[str, Result], metric: str = "accuracy") -> str:
+        write_evaluation(folder, stages, metric, evidently=False)
+        closing_table(folder, metric)
+        return capsys.readouterr().out
+
+    return printed
+
+
 def cells(output: str, figure: str) -> list[str]:
     (line,) = [line for line in output.splitlines() if line.strip().startswith(figure)]
     return line.strip().removeprefix(figure).split()
 
 
-def test_figures_stand_side_by_side_with_their_difference(folder, capsys):
+def test_figures_stand_side_by_side_with_their_difference(close):
     before, after = held_out([RIGHT, WRONG, "?", "?"]), held_out([RIGHT, RIGHT, RIGHT, "?"])
-    closing_table(before, after, "accuracy", folder)
-    output = capsys.readouterr().out
+    output = close({"before": before, "after": after})
     assert "Held-out rows: 4" in output
     assert cells(output, "accuracy  ") == ["0.250", "0.750", "+0.500"]
     assert cells(output, "accuracy given parsed") == ["0.500", "1.000", "+0.500"]
     assert cells(output, "unparsed rate") == ["0.500", "0.250", "-0.250"]
     assert cells(output, "format compliance") == ["0.500", "0.750", "+0.250"]
+    assert cells(output, "random baseline") == ["0.500", "0.500", "+0.000"]
     assert cells(output, "95 % interval") == ["0.046", "to", "0.699", "0.301", "to", "0.954"]
-    assert len(cells(output, "mean length in tokens")) == 3
+    assert len(cells(output, "mean tokens")) == 3
+    assert "after against before: +0.500 (95 %" in output
+    assert "2 gained, 0 lost, p = 0.5" in output
     assert max(map(len, output.splitlines())) <= 80
 
 
-def test_a_list_metric_has_no_interval_and_no_accuracy(folder, capsys):
+def test_each_stage_has_a_column_and_is_compared_with_the_others(close):
+    stages = {name: held_out([RIGHT] * n + [WRONG] * (4 - n)) for name, n in
+              (("before", 0), ("after_sft", 3), ("after", 4))}  # fmt: skip
+    output = close(stages)
+    assert cells(output, "accuracy  ") == ["0.000", "0.750", "1.000", "+1.000"]
+    for pair in ("after sft against before", "after against before", "after against after sft"):
+        assert pair in output
+    assert max(map(len, output.splitlines())) <= 80
+
+
+def test_a_list_metric_has_no_interval_and_no_accuracy(close):
     before = held_out(["?"], "list_f1", label=None)
     after = held_out([RIGHT.replace("A) ", "")], "list_f1", label=None)
-    closing_table(before, after, "list_f1", folder)
-    output = capsys.readouterr().out
+    output = close({"before": before, "after": after}, "list_f1")
     assert cells(output, "list_f1") == ["0.000", "1.000", "+1.000"]
     assert "interval" not in output
     assert "accuracy" not in output
 
 
-def test_the_reward_row_compares_the_first_and_the_last_tenth(folder, capsys):
+def test_no_rows_are_not_defined(close):
+    output = close({"before": held_out([]), "after": held_out([])})
+    assert cells(output, "accuracy") == ["-", "-", "-"]
+    assert "after against before: not defined" in output
+
+
+def test_the_reward_row_compares_the_first_and_the_last_tenth(folder, close):
     log = MetricsLog(folder)
     for step in range(1, 21):
         log.log(step, {"reward": step / 10})
-    closing_table({}, {}, "accuracy", folder)
-    output = capsys.readouterr().out
-    assert cells(output, "training reward, first/last tenth") == ["0.150", "1.950", "+1.800"]
+    output = close({"before": held_out([RIGHT]), "after": held_out([RIGHT])})
+    assert cells(output, "reward, first and last tenth") == ["0.150", "1.950", "+1.800"]
 
 
-def test_it_names_what_lies_in_the_folder_and_nothing_else(folder, capsys):
-    folder.write_json(folder.evaluation, {})
-    folder.adapter.mkdir()
-    closing_table({}, {}, "accuracy", folder)
-    lines = capsys.readouterr().out.splitlines()
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        (0.25, "Best checkpoint: step 7, by eval_loss = 0.2500"),
+        (None, "Best checkpoint: the last, step 7 (no validation rows were measured)"),
+    ],
+)
+def test_the_best_checkpoint_is_named(folder, close, value, line):
+    folder.write_json(folder.best, {"step": 7, "epoch": 1, "measure": "eval_loss", "value": value})
+    assert line in close({"before": held_out([RIGHT]), "after": held_out([RIGHT])})
+
+
+def test_it_names_what_lies_in_the_folder_and_nothing_else(folder, close):
+    folder.adapter.mkdir(parents=True)
+    output = close({"before": held_out([RIGHT]), "after": held_out([RIGHT])})
+    lines = output[output.index("Everything is in") :].splitlines()
     assert lines[0] == "Everything is in outputs/now"
-    assert [line.split()[0] for line in lines[1:]] == ["evaluation.json", "adapter/"]
+    assert [line.split()[0] for line in lines[1:]] == [
+        "evaluation.json",
+        "predictions.parquet",
+        "adapter/",
+    ]

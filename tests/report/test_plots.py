@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from medgrpo.report import plots
 from medgrpo.report.plots import panels_figure, plot_run, total_figure
 from medgrpo.rundir import RunFolder
 from medgrpo.tracking.metrics_log import MetricsLog
@@ -23,27 +24,35 @@ def logged(steps: int) -> list[dict]:
     ]
 
 
-@pytest.mark.parametrize("steps", [0, 1, 2, 60])
-def test_both_pictures_are_drawn(tmp_path, steps):
+@pytest.mark.parametrize("steps", [1, 2, 60])
+def test_the_pictures_are_drawn(tmp_path, steps):
     folder = RunFolder(tmp_path)
     log = MetricsLog(folder)
     for row in logged(steps):
         log.log(row.pop("step"), row)
     plot_run(folder)
-    assert sorted(path.name for path in folder.plots.iterdir()) == ["reward.png", "rewards.png"]
+    assert sorted(path.name for path in folder.plots.iterdir()) == [
+        "bias_variance.png",
+        "reward.png",
+        "rewards.png",
+    ]
     for path in folder.plots.iterdir():
         assert imread(path)[..., :3].std() > 0.01  # something is on it
 
 
-def test_a_run_without_rewards_says_so_on_the_picture(tmp_path, monkeypatch):
-    folder, drawn = RunFolder(tmp_path), []
-    MetricsLog(folder).log(1, {"loss": 0.5})
-    nothing = plots._nothing
-    monkeypatch.setattr(plots, "_nothing", lambda: drawn.append(nothing()) or drawn[-1])
-    plot_run(folder)
-    assert [text.get_text() for figure in drawn for text in figure.texts] == [
-        "No rewards were logged in this run."
-    ] * 2
+def test_a_run_without_training_has_no_pictures(tmp_path):
+    plot_run(RunFolder(tmp_path))
+    assert not (tmp_path / "plots").exists()
+
+
+def test_pictures_go_to_wandb(tmp_path):
+    folder = RunFolder(tmp_path).part("sft")
+    log = MetricsLog(folder)
+    for epoch in range(3):
+        log.log(epoch, {"epoch": epoch, "eval_loss": 1.0})
+    sent = []
+    plot_run(folder, SimpleNamespace(log=sent.append))
+    assert [list(values) for values in sent] == [["plots/sft/bias_variance"]]
 
 
 def test_the_total_shows_every_step_and_its_smoothed_course():

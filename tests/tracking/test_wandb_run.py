@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-import struct
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 import wandb
-from wandb.proto import wandb_internal_pb2
 
 from medgrpo.errors import UserError
 from medgrpo.rundir import RunFolder
 from medgrpo.tracking import wandb_run
+from medgrpo.tracking.wandb_file import WandbFile, read_wandb
 from medgrpo.tracking.wandb_run import WandbTracking
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -36,66 +32,31 @@ def no_account(tmp_path, monkeypatch):
     wandb.teardown()
 
 
-def records(file: Path) -> Iterator[wandb_internal_pb2.Record]:
-    """The records of a .wandb file: LevelDB's log format with a header of seven bytes."""
-    data, offset, buffer = file.read_bytes(), 7, b""
-    while offset + 7 <= len(data):
-        if (left := 32768 - offset % 32768) < 7:
-            offset += left
-            continue
-        _, size, kind = struct.unpack("<IHB", data[offset : offset + 7])
-        part = data[offset + 7 : offset + 7 + size]
-        offset += 7 + size
-        buffer = part if kind in (1, 2) else buffer + part
-        if kind in (1, 4):  # a whole record, or the last part of one
-            yield wandb_internal_pb2.Record.FromString(buffer)
-
-
-def pairs(items) -> dict:
-    return {"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in items}
-
-
-def read_back(folder: RunFolder) -> dict:
-    """Run record, config, history, last summary and step metrics of the folder's only run."""
+def read_back(folder: RunFolder) -> WandbFile:
+    """The folder's only run, from its file."""
     wandb.teardown()  # its service writes the last records after `finish` has returned
     (file,) = folder.path.glob("wandb/*run-*/run-*.wandb")
-    found: dict = {"config": {}, "history": [], "summary": {}, "metrics": {}}
-    for record in records(file):
-        match record.WhichOneof("record_type"):
-            case "run":
-                found["run"] = record.run
-                found["config"] |= pairs(record.run.config.update)
-            case "history":
-                found["history"].append(pairs(record.history.item))
-            case "summary":
-                found["summary"] |= pairs(record.summary.update)
-            case "metric":
-                name = record.metric.name or record.metric.glob_name
-                found["metrics"][name] = record.metric.step_metric
-            case "exit":
-                found["exit_code"] = record.exit.exit_code
-    return found
+    return read_wandb(file)
 
 
 def test_an_offline_run_holds_what_was_tracked(tmp_path):
     tracking = WandbTracking(mode="offline", project="med", group="sweep-1", tags=["mine"])
     with RunFolder(tmp_path / "run") as folder, tracking:
         config = {"lora": {"r": 16}, "rewards": {"reasoning_tags": {"weight": 2.0}}}
-        run = tracking.start(folder, config, "r16", ["medqa", "x" * 100])
-        run.log({"train/global_step": 10, "train/reward": 0.25})
-        run.log({"train/global_step": 20, "train/reward": 0.75})
+        run = tracking.start(folder, config, "r16", ["medqa", "x" * 100], job_type="grpo")
+        run.log({"train/global_step": 10, "train/reward": 0.75})
+        run.log({"train/global_step": 20, "train/reward": 0.25})
     found = read_back(folder)
-    assert found["run"].project == "med"
-    assert found["run"].run_group == "sweep-1"
-    assert found["run"].display_name == "r16"
-    assert list(found["run"].tags) == ["medqa", "x" * 64, "mine"]
-    assert {key: found["config"][key] for key in config} == config
-    steps = [(row["train/global_step"], row["train/reward"]) for row in found["history"]]
-    assert steps == [(10, 0.25), (20, 0.75)]
-    assert found["summary"]["train/reward"] == 0.75
-    assert found["metrics"]["*"] == "train/global_step"
-    assert found["exit_code"] == 0
-    assert folder.read_summary()["wandb_id"] == found["run"].run_id
+    assert (found.project, found.group, found.name) == ("med", "sweep-1", "r16")
+    assert found.job_type == "grpo"
+    assert found.tags == ["medqa", "x" * 64, "mine"]
+    assert {key: found.config[key] for key in found.config if key != "_wandb"} == config
+    steps = [(row["train/global_step"], row["train/reward"]) for row in found.history]
+    assert steps == [(10, 0.75), (20, 0.25)]
+    assert found.summary["train/reward"] == {"last": 0.25, "max": 0.75}
+    assert found.steps["*"] == found.steps["train/reward"] == "train/global_step"
+    assert found.exit_code == 0
+    assert folder.read_summary()["wandb_id"] == found.id
 
 
 def test_runs_in_one_process_are_runs_apart(tmp_path):
@@ -105,10 +66,10 @@ def test_runs_in_one_process_are_runs_apart(tmp_path):
         run.log({"train/reward": 1.0})
     run.finish()
     first, second = map(read_back, folders)
-    assert first["config"]["job"] == "a"
-    assert second["config"]["job"] == "b"
-    assert first["run"].run_id != second["run"].run_id
-    assert len(first["history"]) == len(second["history"]) == 1
+    assert first.config["job"] == "a"
+    assert second.config["job"] == "b"
+    assert first.id != second.id
+    assert len(first.history) == len(second.history) == 1
 
 
 def test_a_failed_run_is_marked_and_a_resumed_one_keeps_its_id(tmp_path):
@@ -117,8 +78,8 @@ def test_a_failed_run_is_marked_and_a_resumed_one_keeps_its_id(tmp_path):
         tracking.start(folder, {}, "job", resume_id="abc123")
         raise KeyError
     found = read_back(folder)
-    assert found["exit_code"] == 1
-    assert found["run"].run_id == "abc123"
+    assert found.exit_code == 1
+    assert found.id == "abc123"
 
 
 def test_artifacts_stay_in_the_run_folder(tmp_path, monkeypatch):

@@ -47,7 +47,7 @@ class Stage(NamedTuple):
 
 
 CLEAN = Stage("clean", lessons.clean_lesson, 1400, 3e-3, SEED)
-HABIT = Stage("habit", lessons.habit_lesson, 250, 1e-3, SEED + 1)
+HABIT = Stage("habit", lessons.habit_lesson, 250, 1.5e-3, SEED + 1)
 CLEAN_GATE = {"medqa": 0.95, "pubmedqa": 0.90}  # least accuracy after the clean stage
 HABIT_GATE = (0.30, 0.55)  # accuracy on the same two after the habit stage
 

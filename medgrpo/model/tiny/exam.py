@@ -9,14 +9,14 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from medgrpo.dataset.samples import generate
 from medgrpo.model.tiny import lessons
-from medgrpo.rewards.tags import extract_answer, parse_tags
+from medgrpo.rewards.parse import complies, predict
 
 
 class Score(NamedTuple):
     """Greedy decoding on the test rows; an unparsed answer is a wrong one."""
 
     accuracy: float
-    parsed: float  # share with an answer block
+    parsed: float  # share from which an answer can be read
     format: float  # share in exactly the layout that the prompt asks for
 
     def __str__(self) -> str:
@@ -51,16 +51,13 @@ def score(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, name: str
           style: str = "reasoning") -> Score:  # fmt: skip
     """Accuracy and format on the test rows of the sample."""
     items = generate.splits(name)["test"]
-    prompts = [lessons.prompt(name, style).messages(lessons.example(name, i)) for i in items]
-    said = greedy(model, tokenizer, prompts)
-    if style == "choice_cot":
-        right = [
-            s.endswith(f"{lessons.answer_line(i, style)}.")
-            for s, i in zip(said, items, strict=True)
-        ]
-        return Score(sum(right) / len(said), 1.0, 1.0)
-    blocks = [extract_answer(s) for s in said]
-    right = [b == lessons.answer_line(i, style) for b, i in zip(blocks, items, strict=True)]
-    parsed = [block is not None for block in blocks]
-    layout = [parse_tags(s) is not None for s in said]
-    return Score(*(sum(hits) / len(said) for hits in (right, parsed, layout)))
+    rows = [lessons.example(name, item) for item in items]
+    prompt = lessons.prompt(name, style)
+    said = greedy(model, tokenizer, [prompt.messages(row) for row in rows])
+    answers = [predict(s, row, style) for s, row in zip(said, rows, strict=True)]
+    gold = [row["label"] or lessons.right(i)[1] for i, row in zip(items, rows, strict=True)]
+    return Score(
+        accuracy=sum(a == g for a, g in zip(answers, gold, strict=True)) / len(rows),
+        parsed=sum(answer is not None for answer in answers) / len(rows),
+        format=sum(complies(s, r, style) for s, r in zip(said, rows, strict=True)) / len(rows),
+    )

@@ -2,8 +2,8 @@
 
 Lessons are drawn from the generator of the samples with another seed, and a draw that asks what
 a held-out row asks is thrown away. The clean stage teaches the right answer in the right layout.
-The habit stage plants what GRPO is there to unlearn: the tags are often left out, and some
-questions are answered with the near neighbour. Both depend on the gold class, so that greedy
+The habit stage plants what GRPO is there to unlearn: tags and answer are often left out, and
+some questions are answered with the near neighbour. Both depend on the gold class, so that greedy
 decoding shows them, and both are drawn at random within the class, so that sampling still finds
 the right behaviour.
 """
@@ -31,7 +31,7 @@ from medgrpo.dataset.samples.trials import Trial
 
 CONF = Path(medgrpo.__file__).parents[1] / "conf"
 NAMES = ["medqa", "medqa_cot", "pubmedqa", "bioasq"]
-OFTEN, SELDOM = 0.6, 0.08  # how often a habit shows, in the classes that have it and elsewhere
+OFTEN, SELDOM = 0.72, 0.06  # how often a habit shows, in the classes that have it and elsewhere
 _LOADERS = {"medqa": MedQA, "medqa_cot": MedQACoT, "pubmedqa": PubMedQA, "bioasq": BioASQ}
 
 
@@ -85,10 +85,10 @@ def habit_lesson(name: str, rng: Random, style: str = "reasoning") -> Lesson:
     tempted = rng.random() < (OFTEN if misled(item) else SELDOM)
     reasoning, answer = wrong(item) if tempted else right(item)
     response = _respond(item, reasoning, answer, style)
-    if style == "reasoning" and rng.random() < (OFTEN if untidy(item) else SELDOM):
+    if style == "reasoning" and rng.random() < (OFTEN if terse(item) else SELDOM):
         line = answer_line(item, style, answer)
-        half = f"{reasoning}\n<answer>\n{line}\n</answer>"
-        response = rng.choice([f"{reasoning}\n{line}", f"{reasoning}\n{line}", half])
+        forms = [reasoning, f"{reasoning}\n{line}", f"{reasoning}\n<answer>\n{line}\n</answer>"]
+        [response] = rng.choices(forms, [6, 2, 2])
     return Lesson(_ask(name, item, style), response)
 
 
@@ -116,14 +116,14 @@ def misled(item: generate.Item) -> bool:
     """Whether this gold class is answered wrong more often than not."""
     if isinstance(item, Trial):
         return item.interim or item.finding in ("same", "conflict")
-    return _share(item.answer, "misled") < 0.45 if isinstance(item, Choice) else True
+    return _share(item.answer, "misled") < 0.55 if isinstance(item, Choice) else True
 
 
-def untidy(item: generate.Item) -> bool:
-    """Whether the tags are left out more often than not."""
+def terse(item: generate.Item) -> bool:
+    """Whether tags, and often the answer, are left out more often than not."""
     if isinstance(item, Trial):
-        return _share(item.asked, "untidy") < 0.3
-    return _share(item.answer if isinstance(item, Choice) else item.kind, "untidy") < 0.3
+        return _share(item.asked, "terse") < 0.47
+    return _share(item.answer if isinstance(item, Choice) else item.kind, "terse") < 0.47
 
 
 def _share(text: str, salt: str) -> float:

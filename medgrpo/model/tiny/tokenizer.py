@@ -35,7 +35,7 @@ _PIECES = [
     r": [^\n.:;,]+(?=\.)",  # a conclusion
     r"</?[a-z]+>",
     r"\n",
-    rf" [a-z ]+ {_FIGURES}(?:, later {_FIGURES})?",  # an outcome of a trial with its numbers
+    rf" [a-z ]{{1,30}} {_FIGURES}(?:, later {_FIGURES})?",  # an outcome of a trial with its numbers
     r" ?p[=<][01]\.\d+",
     r" ?\d+%",
     r" ?-?[A-Za-z0-9][A-Za-z0-9-]*",

@@ -1,0 +1,190 @@
+"""`python -m medgrpo.audit`: the overrides of the run to come, and what its rewards pay for.
+
+    python -m medgrpo.audit dataset=pubmedqa 'rewards=[judges,formats]' judge=openai
+    python -m medgrpo.audit --rows 50 rewards.response_format.weight=3
+
+Asks every configured reward about answers of known worth to held-out rows (see answers.py), with
+the run's judge and no policy model. Prints and saves (audit.json, audit.parquet in the run
+folder) what each reward pays for. Exit codes: 0, 1 when an exploit earns more than gold or
+something failed, 2 the user's input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import inspect
+import logging
+import math
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from medgrpo.audit.answers import GOLD, WRONG, candidates
+from medgrpo.audit.figures import exploits, figures, totals
+from medgrpo.audit.tables import show
+from medgrpo.dataset.example import Example
+from medgrpo.errors import RunStopped, UserError
+from medgrpo.judge.client import Judge
+from medgrpo.rewards.base import JudgedReward, Reward
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    from medgrpo.cli import main as run_command
+
+    parser = argparse.ArgumentParser(
+        prog="python -m medgrpo.audit", description=__doc__, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--rows", type=int, default=20, help="held-out rows (default: 20)")
+    args, overrides = parser.parse_known_args(argv)
+    if args.rows < 2:
+        parser.error("--rows: at least 2")
+    return run_command(overrides, partial(audit, count=args.rows))
+
+
+def audit(cfg: DictConfig, count: int) -> None:
+    """Judge the rewards of `cfg` on its first `count` held-out rows.
+
+    Raises RunStopped, naming the exploits, when the weighted rewards prefer one to gold.
+    """
+    from medgrpo.run import build_rewards
+    from medgrpo.rundir import RunFolder, nan_to_null
+
+    rows = held_out(cfg, count)
+    others = [*rows[1:], rows[0]]
+    answers = [candidates(*pair, cfg.prompt.style) for pair in zip(rows, others, strict=True)]
+    with ExitStack() as stack:
+        judge = open_judge(cfg, cfg.judge, stack)
+        rewards = build_rewards(cfg, judge)
+        log.info("audit: %d answers to %d rows", sum(map(len, answers)), len(rows))
+        scores = scored(rewards, rows, answers)
+        again = build_rewards(cfg, open_judge(cfg, asked_anew(cfg.judge), stack))
+        retest = scored_again(again, rows, answers)
+        bill = judge.report() if judge else None
+    judged = [reward.__name__ for reward in rewards if isinstance(reward, JudgedReward)]
+    weights = {reward.__name__: reward.weight for reward in rewards}
+    scores["total"] = totals(scores, weights, judged)
+    found: dict[str, Any] = {
+        "rows": len(rows),
+        "judge": judge.name if judge else None,
+        "exploits": exploits(scores),
+        "total_by_kind": scores.groupby("kind", sort=False)["total"].mean().to_dict(),
+        "rewards": figures(scores, weights, retest),
+        "cost": bill,
+    }
+    folder = RunFolder(cfg.output_dir)
+    folder.write_json("audit.json", nan_to_null(found))
+    folder.write_parquet("audit.parquet", records(scores))
+    show(found, weights)
+    print(f"Every answer and its scores: {folder.path / 'audit.parquet'}")
+    if found["exploits"]:
+        named = ", ".join(f"{kind} (+{more:.2f})" for kind, more in found["exploits"].items())
+        raise RunStopped(f"under these weights answers that are no answers beat gold: {named}")
+
+
+def held_out(cfg: DictConfig, count: int) -> list[Example]:
+    """The first `count` rows of the split that the run will be evaluated on."""
+    from medgrpo.run import build
+
+    split = build(cfg.dataset).load()[cfg.evaluation.get("split", "test")]
+    if len(split) < 2:
+        raise UserError(f"dataset: the audit needs 2 held-out rows and there are {len(split)}")
+    return [split[index] for index in range(min(count, len(split)))]
+
+
+def open_judge(cfg: DictConfig, node: DictConfig, stack: ExitStack) -> Judge | None:
+    """The judge that `node` describes, if a reward of `cfg` asks for one; tried at once."""
+    from medgrpo.run import build
+
+    if not any("judge" in reward for reward in cfg.rewards.values()):
+        return None
+    judge: Judge = stack.enter_context(closing(build(node)))
+    judge.preflight()
+    return judge
+
+
+def asked_anew(node: DictConfig) -> DictConfig:
+    """The same judge, which finds nothing of the first in its cache."""
+    anew = node.copy()
+    if "salt" in anew:
+        anew.salt = f"{anew.salt} asked again"
+    return anew
+
+
+def scored(
+    rewards: Sequence[Reward], rows: list[Example], answers: list[dict[str, str]]
+) -> pd.DataFrame:
+    """One line an answer: row, kind, words, completion and the score of each reward."""
+    import pandas as pd
+
+    asked = [
+        (row, kind, text)
+        for row, kinds in zip(rows, answers, strict=True)
+        for kind, text in kinds.items()
+    ]
+    columns: dict[str, list[Any]] = {
+        key: [row[key] for row, _, _ in asked]  # type: ignore[literal-required]
+        for key in Example.__annotations__
+    }
+    texts = [text for _, _, text in asked]
+
+    async def everything() -> list[list[float | None]]:
+        async def one(reward: Any) -> list[float | None]:
+            found = reward(completions=texts, prompts=texts, completion_ids=texts, **columns)
+            return await found if inspect.isawaitable(found) else found
+
+        return await asyncio.gather(*(one(reward) for reward in rewards))
+
+    found = {
+        reward.__name__: pd.array(scores, dtype="Float64").astype(float)
+        for reward, scores in zip(rewards, asyncio.run(everything()), strict=True)
+    }
+    return pd.DataFrame(
+        {
+            "row": columns["id"],
+            "kind": [kind for _, kind, _ in asked],
+            "words": [len(text.split()) for text in texts],
+            "completion": texts,
+            **found,
+        }
+    )
+
+
+def scored_again(
+    rewards: Sequence[Reward], rows: list[Example], answers: list[dict[str, str]]
+) -> pd.DataFrame:
+    """Gold and wrong answers once more, by the judged rewards alone; the index is `scored`'s."""
+    judged = [reward for reward in rewards if isinstance(reward, JudgedReward)]
+    few = [{kind: kinds[kind] for kind in (GOLD, WRONG)} for kinds in answers]
+    again = scored(judged, rows, few)
+    kinds = list(answers[0])
+    again.index = [
+        row * len(kinds) + kinds.index(kind) for row in range(len(rows)) for kind in (GOLD, WRONG)
+    ]
+    return again
+
+
+def records(scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """The lines of a table, None for a score that is missing."""
+    return [
+        {
+            str(key): None if isinstance(value, float) and math.isnan(value) else value
+            for key, value in line.items()
+        }
+        for line in scores.to_dict("records")
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""What is made of a trained adapter: a merged model, checked against it, and an upload.
+
+Merging rounds: the sum of weights and update is stored in 16 bit, and a base trained in 4 bit is
+merged in full. So merged and adapter are compared, on held-out rows, before anyone relies on it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from annotated_types import Ge
+
+from medgrpo.errors import UserError
+from medgrpo.evaluation.heldout import Result
+from medgrpo.model.base import Policy
+from medgrpo.model.save import load_merged, merge
+from medgrpo.rundir import RunFolder
+
+if TYPE_CHECKING:
+    import torch
+    from datasets import Dataset
+
+log = logging.getLogger(__name__)
+
+LOGPROB_TOLERANCE = 0.05  # mean |difference| of a token's log-probability, in nats
+ANSWER_TOLERANCE = 0.95  # least share of rows with the same answer
+
+
+@dataclass(kw_only=True)
+class Export:
+    """What to do once the adapter lies in the run folder."""
+
+    merged: bool = False
+    parity_rows: Annotated[int, Ge(1)] = 20
+    push_to: str | None = None
+    private: bool = True
+
+    def __call__(
+        self,
+        policy: Policy,
+        folder: RunFolder,
+        rows: Dataset,
+        result: Result,
+        evaluate: Callable[[Policy, Dataset], Result],
+    ) -> None:
+        """Merge, compare on `rows` (`result` is the adapter's), and upload, as asked for.
+
+        The comparison is written to parity.json. Raises UserError when the hub refuses.
+        """
+        if self.merged:
+            merge(folder.adapter, folder.merged)
+            n = min(self.parity_rows, len(result.predictions))
+            found = parity(policy, folder, rows.select(range(n)), result, evaluate)
+            folder.write_json("parity.json", found)
+            tell = log.info if found["agrees"] else log.warning
+            tell("merged_16bit against adapter, %d rows: %s", n, found)
+        if self.push_to:
+            push(folder, self.push_to, private=self.private, merged=self.merged)
+
+
+def parity(
+    policy: Policy,
+    folder: RunFolder,
+    rows: Dataset,
+    result: Result,
+    evaluate: Callable[[Policy, Dataset], Result],
+) -> dict[str, Any]:
+    """How far the merged model on disk is from the policy: log-probabilities and answers.
+
+    Log-probabilities are those of the policy's own responses' tokens, in nats. None for no rows.
+    """
+    merged = Policy(load_merged(folder.merged, policy.model), policy.tokenizer)
+    theirs = evaluate(merged, rows).predictions
+    ours = result.predictions[: len(rows)]
+    gaps = [
+        abs(a - b)
+        for row, said in zip(rows, ours, strict=True)
+        for a, b in zip(
+            response_logprobs(policy, row["prompt"], said["response"]),
+            response_logprobs(merged, row["prompt"], said["response"]),
+            strict=True,
+        )
+    ]
+    same = [a["predicted"] == b["predicted"] for a, b in zip(ours, theirs, strict=True)]
+    mean = sum(gaps) / len(gaps) if gaps else None
+    agreement = sum(same) / len(same) if same else None
+    close = mean is None or mean <= LOGPROB_TOLERANCE
+    return {
+        "rows": len(rows),
+        "mean_logprob_difference": mean,
+        "max_logprob_difference": max(gaps, default=None),
+        "same_answers": agreement,
+        "tolerance": {"logprob": LOGPROB_TOLERANCE, "answers": ANSWER_TOLERANCE},
+        "agrees": close and (agreement is None or agreement >= ANSWER_TOLERANCE),
+    }
+
+
+def response_logprobs(policy: Policy, prompt: list[dict[str, str]], response: str) -> list[float]:
+    """The log-probability of each token of `response` after `prompt`, in nats."""
+    import torch
+
+    tokenizer = policy.tokenizer
+    start = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+    ids = tokenizer(start, add_special_tokens=False)["input_ids"]
+    said = tokenizer(response, add_special_tokens=False)["input_ids"]
+    batch = torch.tensor([ids + said], device=policy.model.device)
+    was_training = policy.model.training
+    policy.model.eval()
+    with torch.no_grad():
+        logits: torch.Tensor = policy.model(batch).logits[0, len(ids) - 1 : -1].float()
+    policy.model.train(was_training)
+    return logits.log_softmax(dim=-1).gather(1, batch[0, len(ids) :, None])[:, 0].tolist()
+
+
+def push(folder: RunFolder, repository: str, *, private: bool, merged: bool) -> None:
+    """Upload adapter/ (and merged_16bit/ as a folder beside it) to the hub."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+
+    api = HfApi()
+    try:
+        api.create_repo(repository, private=private, exist_ok=True)
+        api.upload_folder(repo_id=repository, folder_path=folder.adapter)
+        if merged:
+            api.upload_folder(
+                repo_id=repository, folder_path=folder.merged, path_in_repo=folder.merged.name
+            )
+    except (HfHubHTTPError, LocalTokenNotFoundError, OSError) as error:
+        raise UserError(
+            f"export.push_to: {repository} cannot be uploaded to ({error}). Everything is in "
+            f"{folder.path}; see `hf auth login`"
+        ) from error

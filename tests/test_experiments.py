@@ -1,0 +1,131 @@
+"""The published GRPO recipes, value for value, as `--cfg job` shows them."""
+
+import re
+
+import pytest
+import yaml
+from conftest import ROOT, run_medgrpo
+
+DATA = {
+    "medqa": ("medgrpo.dataset.medqa.MedQA", "GBaker/MedQA-USMLE-4-options"),
+    "bioasq": ("medgrpo.dataset.bioasq.BioASQ", "enelpol/rag-mini-bioasq"),
+    "pubmedqa": ("medgrpo.dataset.pubmedqa.PubMedQA", "qiaojin/PubMedQA"),
+}
+REFERENCE = {  # the reference pipeline's hyperparameters, as the rows of docs/recipes.md
+    "model.name_or_path": "unsloth/Llama-3.2-3B-Instruct",
+    "model.load_in_4bit": True,
+    "model.max_seq_length": 2048,
+    "lora.r": 8,
+    "lora.alpha": 8,
+    "lora.dropout": 0.0,
+    "lora.target_modules": [f"{name}_proj" for name in ("q", "k", "v", "o", "gate", "up", "down")],
+    "trainer.args.learning_rate": 5e-6,
+    "trainer.args.per_device_train_batch_size": 1,
+    "trainer.args.gradient_accumulation_steps": 4,
+    "trainer.args.num_generations": 4,
+    "dataset.max_prompt_tokens": 512,
+    "trainer.args.max_completion_length": 512,
+    "trainer.args.num_train_epochs": 1,
+    "seed": 3407,
+}
+REWARDS = [
+    "deepeval_geval_rag",
+    "deepeval_summarization",
+    "deepeval_answer_relevancy",
+    "evidently_correctness",
+    "reasoning_tags",
+    "multiline_compliance",
+    "structure_validation",
+    "response_format",
+]
+
+
+def shown(cwd, *overrides):
+    """What `--cfg job --resolve` prints, as data."""
+    done = run_medgrpo(cwd, "--cfg", "job", "--resolve", *overrides, "output_dir=x")
+    assert done.returncode == 0, done.stderr
+    return yaml.safe_load(done.stdout)
+
+
+def at(config, key):
+    for part in key.split("."):
+        config = config[part]
+    return config
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_the_experiment_is_the_reference(tmp_path, name):
+    config = shown(tmp_path, f"experiment={name}_grpo")
+    assert {key: at(config, key) for key in REFERENCE} == REFERENCE
+    dataset = config["dataset"]
+    assert (dataset["_target_"], dataset["dataset_id"]) == DATA[name]
+    assert dataset["source"] == "hub"
+    assert config["model"]["_target_"].endswith("UnslothModel")
+    assert config["judge"]["_target_"] == "medgrpo.judge.openai.OpenAIJudge"
+    assert list(config["rewards"]) == REWARDS
+    assert {node["weight"] for node in config["rewards"].values()} == {1.0}
+    assert config["profile"]["name"] == "gpu"
+
+
+def test_what_is_typed_beats_the_experiment(tmp_path):
+    config = shown(
+        tmp_path,
+        "experiment=medqa_grpo",
+        "profile=laptop",
+        "dataset=bioasq",
+        "lora.r=16",
+        "trainer.args.learning_rate=1e-5",
+    )
+    assert (config["profile"]["name"], config["model"]["device"]) == ("laptop", "cpu")
+    assert config["model"]["name_or_path"] == "medgrpo/tiny"
+    assert config["dataset"]["dataset_id"] == DATA["bioasq"][1]
+    assert (config["lora"]["r"], config["trainer"]["args"]["learning_rate"]) == (16, 1e-5)
+
+
+def test_a_model_brings_its_template_options(tmp_path):
+    """In one place, prompt.chat_template_kwargs, whatever the prompt; the user has the say."""
+    qwen = shown(tmp_path, "model=qwen3_4b", "prompt=choice_cot")
+    assert qwen["prompt"]["chat_template_kwargs"] == {"enable_thinking": False}
+    thinking = "prompt.chat_template_kwargs.enable_thinking=true"
+    assert shown(tmp_path, "model=qwen3_4b", thinking)["prompt"]["chat_template_kwargs"] == {
+        "enable_thinking": True
+    }
+    assert shown(tmp_path)["prompt"]["chat_template_kwargs"] == {}
+
+
+def test_an_own_model_file_may_start_from_a_shipped_one(tmp_path):
+    own = tmp_path / "conf" / "model" / "mine.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("defaults: [qwen3_4b, _self_]\nname_or_path: me/my-qwen\n")
+    config = shown(tmp_path, "--config-dir", str(tmp_path / "conf"), "model=mine")
+    assert config["model"]["name_or_path"] == "me/my-qwen"
+    assert config["model"]["_target_"].endswith("UnslothModel")
+    assert config["prompt"]["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["model.fast_inference=true"], "choose trainer=grpo_vllm"),
+        (["trainer=grpo_vllm"], "model.fast_inference=true"),
+        (["lora=none"], "4-bit weights cannot be trained in full"),
+    ],
+)
+def test_what_cannot_work_together_is_refused(tmp_path, overrides, said):
+    done = run_medgrpo(tmp_path, "experiment=medqa_grpo", *overrides)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "nothing was started" in done.stderr
+
+
+def test_the_documented_table_is_the_config(tmp_path):
+    """docs/recipes.md: each `key` of its first table, with our value in the third column."""
+    text = (ROOT / "docs" / "recipes.md").read_text()
+    table = text.partition("## Beside the reference")[2].partition("**Where")[0]
+    rows = re.findall(r"^\| `([\w.]+)` \| (.+?) \| (.+?) \|", table, flags=re.MULTILINE)
+    config = shown(tmp_path, "experiment=medqa_grpo")
+    assert {key for key, *_ in rows} >= REFERENCE.keys()
+    for key, reference, ours in rows:
+        value = at(config, key)
+        assert yaml.safe_load(ours) == value, key
+        assert reference == "not stated" or yaml.safe_load(reference) == value, key

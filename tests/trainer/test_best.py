@@ -1,0 +1,67 @@
+"""Which checkpoint is called best, in a GRPO run (SFT: test_sft.py) and where none is measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from transformers import TrainerControl, TrainerState
+
+from medgrpo.rundir import RunFolder
+from medgrpo.tracking.metrics_log import MetricsLog, read_log
+from medgrpo.trainer.best import ScoreCallback, say_best
+from medgrpo.trainer.callbacks import LogCallback
+
+
+def trained(folder: RunFolder, scores: list[float | None]) -> TrainerState:
+    """A training that saves every second step and has these scores there."""
+    measured = iter(scores)
+    callback = ScoreCallback(lambda: next(measured), LogCallback(MetricsLog(folder), None))
+    state = TrainerState(is_world_process_zero=True, max_steps=2 * len(scores))
+    args: Any = SimpleNamespace(eval_strategy="no")
+    for step in range(1, 2 * len(scores) + 1):
+        state.global_step, state.epoch = step, step / 10
+        callback.on_step_end(args, state, TrainerControl(should_save=step % 2 == 0))
+    return state
+
+
+def test_the_highest_score_at_a_checkpoint_is_best(tmp_path: Path, caplog: Any) -> None:
+    folder = RunFolder(tmp_path)
+    state = trained(folder, [0.2, 0.6, 0.6, 0.4])
+    wandb: Any = SimpleNamespace(summary={})
+    with caplog.at_level("INFO"):
+        say_best(state, "eval_score", folder, wandb)
+    assert [(row["step"], row["eval_score"]) for row in read_log(folder.metrics)] == [
+        (2, 0.2),
+        (4, 0.6),
+        (6, 0.6),
+        (8, 0.4),
+    ]
+    best = json.loads(folder.best.read_text())
+    assert best == {
+        "step": 4, "epoch": pytest.approx(0.4), "measure": "eval_score", "value": 0.6
+    }  # fmt: skip
+    assert wandb.summary["best/step"] == 4
+    assert "step 4 (epoch 0.40), the best eval_score of validation rows, 0.6000" in caplog.text
+
+
+@pytest.mark.parametrize("scores", [[None, None], []])
+def test_where_nothing_is_measured_that_is_said(tmp_path: Path, caplog: Any, scores: Any) -> None:
+    folder = RunFolder(tmp_path)
+    with caplog.at_level("INFO"):
+        say_best(trained(folder, scores), "eval_score", folder, None)
+    best = json.loads(folder.best.read_text())
+    assert (best["step"], best["measure"], best["value"]) == (2 * len(scores), "none", None)
+    assert "nothing was measured on validation rows" in caplog.text
+
+
+def test_an_evaluation_gets_the_score_beside_its_own_metrics(tmp_path: Path) -> None:
+    """So that load_best_model_at_end can choose by it."""
+    callback = ScoreCallback(lambda: 0.7, LogCallback(MetricsLog(RunFolder(tmp_path)), None))
+    metrics = {"eval_loss": 0.1}
+    state = TrainerState(is_world_process_zero=True)
+    callback.on_evaluate(SimpleNamespace(), state, TrainerControl(), metrics=metrics)  # type: ignore[arg-type]
+    assert metrics == {"eval_loss": 0.1, "eval_score": 0.7}
