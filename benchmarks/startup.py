@@ -95,9 +95,9 @@ def main(rounds: int) -> None:
         measured["medgrpo, to the first training step"] = [first_step(folder) for _ in range(3)]
     rival = statistics.median(next(iter(measured.values())))
     print(f"{'':38}{'median':>8}{'least':>8}{'most':>8}{'ratio':>8}")
-    for what, taken in measured.items():
-        median = statistics.median(taken)
-        print(f"{what:38}{median:7.2f}s{min(taken):7.2f}s{max(taken):7.2f}s{median / rival:7.1f}x")
+    for what, all_of in measured.items():
+        row = [statistics.median(all_of), min(all_of), max(all_of)]
+        print(f"{what:38}{''.join(f'{value:7.2f}s' for value in row)}{row[0] / rival:7.1f}x")
 
 
 if __name__ == "__main__":

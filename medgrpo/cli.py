@@ -54,8 +54,7 @@ def main(argv: list[str] | None = None, task: Callable[[DictConfig], object] | N
         print("medgrpo: interrupted", file=sys.stderr)
         return 130
     except Exception:
-        traceback.print_exc()
-        return 1
+        return _failed(argv or [])
     finally:
         compare_jobs()
     return 0
@@ -75,7 +74,22 @@ def _checked(argv: list[str]) -> tuple[list[str], list[str]]:
         args = _parsed(argv)
     except UserError as error:
         return argv, [str(error)]
-    return argv, [] if args.hydra_help or args.shell_completion else problems(args)
+    return argv, [] if _is_question(args) else problems(args)
+
+
+def _is_question(args: Namespace) -> bool:
+    """Whether Hydra answers this command by itself; it writes nothing then."""
+    return any((args.cfg, args.info, args.help, args.hydra_help, args.shell_completion))
+
+
+def _failed(argv: list[str]) -> int:
+    """Tell of the exception at hand: a question about what cannot be composed, or an error."""
+    args = _parsed(argv)
+    found = problems(args) if _is_question(args) else []
+    if found:
+        return _refuse(found)
+    traceback.print_exc()
+    return 1
 
 
 def _refuse(found: Sequence[str]) -> int:

@@ -73,7 +73,7 @@ def load(*folders: str | os.PathLike[str]) -> pd.DataFrame:
         pd.DataFrame(job.curves, index=pd.Index(job.steps, name="step"), dtype=float)
         for job in comparison.jobs
     ]
-    return runs.assign(curves=curves)
+    return runs.assign(curves=pd.Series(curves, dtype=object))
 
 
 if __name__ == "__main__":

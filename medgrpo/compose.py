@@ -27,7 +27,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from medgrpo.config import Problem, unknown
@@ -170,7 +170,7 @@ def _job_problems(args: Namespace, overrides: list[Override]) -> list[str]:
     if refusal is None and (args.cfg or args.info or args.help):
         return []
     place = cfg.hydra.sweep if args.multirun else cfg.hydra.run
-    wrong = [*_folder_to_write(place), *validate(cfg)]
+    wrong = [*_hydra_problems(cfg.hydra, place), *validate(cfg)]
     keys = {problem.key for problem in wrong}
     wrong = [problem for problem in mismatched if problem.key not in keys] + wrong
     told = Origins(name, lines, cfg, *_typed(overrides)).tell(wrong) if wrong else []
@@ -227,7 +227,10 @@ def _beside(bare: DictConfig, key: str) -> list[str] | None:
     return [str(name) for name in node] if OmegaConf.is_dict(node) else None
 
 
-def _folder_to_write(place: DictConfig) -> Iterator[Problem]:
+def _hydra_problems(hydra: DictConfig, place: DictConfig) -> Iterator[Problem]:
+    """What Hydra itself would stumble over after composing."""
+    if not isinstance(hydra.verbose, bool | str | ListConfig):
+        yield Problem("hydra.verbose", "should be true, false, a logger's name or a list of them")
     try:
         folder = Path(place.dir).absolute()
     except OmegaConfBaseException:  # refers to what Hydra knows only later

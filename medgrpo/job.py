@@ -43,13 +43,13 @@ def run_job(cfg: DictConfig) -> float:
 
 
 def _run(cfg: DictConfig) -> float:
+    if not sys.stderr.isatty():  # bars are for people; read by the libraries on import
+        for library in ("HF_HUB", "HF_DATASETS"):
+            os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")
     if cfg.launch.nproc_per_node > 1 or cfg.launch.own_process:
         from medgrpo.launch import run_apart
 
         return _score(run_apart(cfg).get("score"))
-    if not sys.stderr.isatty():  # bars are for people; read by the libraries on import
-        for library in ("HF_HUB", "HF_DATASETS"):
-            os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")
     from medgrpo.run import run
 
     with _process_as_it_was():

@@ -65,7 +65,8 @@ def main(folder: Path) -> None:
     with ExitStack() as stack, open_dict(cfg):
         cfg.output_dir = str(folder)
         if os.environ.get("RANK", "0") == "0":
-            logging.config.dictConfig(OmegaConf.to_container(hydra.hydra.job_logging, resolve=True))
+            log_config: Any = OmegaConf.to_container(hydra.hydra.job_logging, resolve=True)
+            logging.config.dictConfig(log_config)
         else:
             cfg.output_dir = stack.enter_context(_scratch(folder))
             cfg.tracking.mode = "disabled"
@@ -80,11 +81,12 @@ def main(folder: Path) -> None:
 
 
 def _scratch(folder: Path) -> tempfile.TemporaryDirectory[str]:
-    """A folder for what only the first process keeps, with the run's checkpoints in it."""
+    """A folder for what only the first process keeps, with the run's config and checkpoints."""
     scratch = tempfile.TemporaryDirectory(prefix="medgrpo-")
     checkpoints = RunFolder(folder).checkpoints
     checkpoints.mkdir(exist_ok=True)
-    RunFolder(scratch.name).checkpoints.symlink_to(checkpoints)
+    for shared in (checkpoints, folder / ".hydra"):
+        (Path(scratch.name) / shared.name).symlink_to(shared)
     return scratch
 
 

@@ -75,7 +75,7 @@ class Origins:
         while True:
             parent, _, name = seen[-1].rpartition(".")
             node = _select(self._cfg, parent) if parent else self._cfg
-            values = OmegaConf.to_container(node) if OmegaConf.is_dict(node) else {}
+            values: Any = OmegaConf.to_container(node) if OmegaConf.is_dict(node) else {}
             reference = re.fullmatch(r"\$\{([\w.]+)\}", str(values.get(name)))
             if not reference or reference[1] in seen or _select(self._cfg, reference[1]) is None:
                 return seen[-1]

@@ -68,7 +68,8 @@ def run(cfg: DictConfig) -> float:
         tracked = tracking.start(folder, config, **describe(cfg), resume_id=earlier)
 
         metric = dataset.primary_metric
-        evaluate = partial(evaluation, prompt=prompt, primary_metric=metric)
+        reading: dict[str, Any] = {"prompt": prompt, "primary_metric": metric}
+        evaluate = partial(evaluation, **reading)
         held_out = partial(evaluate, policy, data[evaluation.split], rewards)
         trainings = {f"after_{first.name}": (first, folder.part(first.name))} if first else {}
         if trainer.changes(policy):
@@ -79,7 +80,7 @@ def run(cfg: DictConfig) -> float:
         for stage, (part, place) in trainings.items():
             part.train(
                 policy, data, rewards=rewards, prompt=prompt, folder=place, tracked=tracked,
-                seed=cfg.seed, score=lambda rows: evaluate(policy, rows).score,
+                seed=cfg.seed, score=partial(evaluation.score, policy, **reading),
             )  # fmt: skip
             stages[stage] = held_out()
         result = stages.setdefault("after", stages["before"])
@@ -90,6 +91,8 @@ def run(cfg: DictConfig) -> float:
             build(cfg.export)(policy, folder, data[evaluation.split], result, evaluate)
         for _, place in trainings.values():
             plot_run(place, tracked)
+        if judge is not None:
+            folder.update_summary(judge=judge.report())  # the report shows what was paid
         write_report(folder)
         folder.update_summary(score=result.score, primary_metric=metric)
         closing_table(folder, metric)

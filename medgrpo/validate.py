@@ -164,12 +164,15 @@ def _check_nested(path: str, value: Any, trusted: Sequence[str]) -> Iterator[Pro
 
 def _check_args(path: str, args: Any, build: Any) -> Iterator[Problem]:
     """A trainer's `args` against the fields of the library's own config class."""
-    config_class, managed = getattr(build, "config_class", None), getattr(build, "managed", {})
-    if config_class is None or not isinstance(args, dict):
+    managed = getattr(build, "managed", None)
+    if managed is None or not isinstance(args, dict):
         return
     from medgrpo.trainer.fields import types_of
 
+    config_class = getattr(build, "config_class", "GRPOConfig")
     known = types_of(config_class)
+    if not hasattr(build, "config_class"):  # trainer=none stands where any of them may stand
+        known = types_of("SFTConfig") | known
     for name, value in args.items():
         key = f"{path}.args.{name}"
         if name in managed:
@@ -203,6 +206,8 @@ def _check_type(key: str, value: Any, hint: Any) -> Iterator[Problem]:
 def _wish(message: str, where: tuple[int | str, ...]) -> str:
     """What pydantic wants instead, in words that follow "should be"."""
     wish = message.removeprefix("Input should be ").removeprefix("Value error, ")
+    if wish.startswith("Predicate "):
+        wish = f"accepted by {wish.split()[1]}"
     items = [part for part in where if isinstance(part, int)]
     return f"{wish} (at item {items[0]})" if items else wish
 

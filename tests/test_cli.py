@@ -13,7 +13,6 @@ from conftest import ROOT
 GLOBAL = "# @package _global_\n"
 REWARDS = "# @package rewards\n"
 TAGS = "_target_: medgrpo.rewards.formats.ReasoningTagsReward"
-OWN = ["--config-dir", "own"]
 
 
 @dataclass
@@ -44,6 +43,7 @@ UNKNOWN_KEYS = [
     bad("trainer.args.learning_rat=1", "trainer.args.learning_rat", "learning_rate?"),
     bad("+trainer.args.lerning_rate=1", "trainer.args.lerning_rate", "learning_rate?"),
     bad("trainer.epochs=1", "trainer.epochs", "args"),
+    bad("trainer=none trainer.args.max_stepps=1", "trainer.args.max_stepps", "max_steps?"),
     bad("rewards.response_format.wieght=2", "rewards.response_format.wieght", "weight?"),
     bad("+rewards.mine.weight=2", "rewards.mine", "_target_"),
     bad("~lora.rank", "lora.rank", "no such key"),
@@ -60,6 +60,7 @@ WRONG_VALUES = [
     bad("seed=-1", "seed", "greater than or equal to 0"),
     bad("seed=4294967296", "seed", "less than 4294967296"),
     bad("seed=null", "seed", "valid integer"),
+    bad("hydra.verbose=3.5", "hydra.verbose", "true, false"),
     bad("dataset.source=hbu", "dataset.source", "'sample', 'path' or 'hub'"),
     bad("dataset.limit=0", "dataset.limit", "greater than or equal to 1"),
     bad("model.dtype=fp16", "model.dtype", "'float16' or null"),
@@ -360,7 +361,7 @@ def test_help_fits_a_screen_and_a_half(medgrpo):
     assert done.returncode == 0
     assert len(lines) <= 48
     assert max(map(len, lines)) <= 80
-    groups = ["dataset: bioasq, medqa", "lora: ", "rewards: formats, judges", "trainer: grpo"]
+    groups = ["dataset: bioasq, ", "lora: ", "rewards: formats, judges", "trainer: grpo"]
     for part in [*groups, "--cfg job", "--info defaults", "-sc install=bash", "Exit codes"]:
         assert part in done.stdout
 

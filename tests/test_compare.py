@@ -120,6 +120,16 @@ def test_long_curves_are_averaged_and_keep_their_end(tmp_path):
     assert job.curves["reward"][0] == pytest.approx(sum(range(1, 7)) / 60)
 
 
+def test_what_is_logged_of_one_step_is_one_point(tmp_path):
+    folder = make_run(tmp_path / "run", steps=2)
+    with folder.metrics.open("a") as file:
+        file.write('{"step": 2, "eval_score": 0.5}\n')
+    (job,) = compare([tmp_path]).jobs
+    assert job.steps == [1, 2]
+    assert job.curves["eval_score"] == [None, 0.5]
+    assert job.curves["reward"] == [0.1, 0.2]
+
+
 def test_csv_has_a_row_a_run(sweep, tmp_path, capsys):
     assert main([str(sweep), "--output", str(tmp_path)]) == 0
     rows = list(csv.DictReader((tmp_path / "comparison.csv").open()))

@@ -33,7 +33,8 @@ def medgrpo(site, cwd, *overrides):
 
 def test_wheel_carries_every_config_sample_and_weight(unpacked):
     def files(folder, *, below):
-        return {p.relative_to(below) for p in folder.rglob("*") if p.is_file() and p.suffix != ".pyc"}
+        found = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
+        return {path.relative_to(below) for path in found}
 
     packed = files(unpacked, below=unpacked)
     conf = {"medgrpo" / path for path in files(ROOT / "conf", below=ROOT)}

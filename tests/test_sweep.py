@@ -57,7 +57,7 @@ def sweep(tmp_path_factory):
     (cwd / "empty").mkdir()
     models = "model.name_or_path=./empty,medgrpo/tiny"
     done = run_medgrpo(cwd, "-m", models, "lora.r=4", "output_dir=models", *SHORT)
-    return cwd / "ranks", done
+    return cwd / "models", done
 
 
 def test_jobs_are_named_by_what_varies(sweep):
@@ -127,9 +127,10 @@ def test_the_notebook_draws_a_sweep(sweep):
 
 
 def test_presets_sweep_without_a_flag_and_what_is_typed_wins(medgrpo, tmp_path):
-    done = medgrpo("sweep=lora_rank", "lora.r=2,4", "lora.r_typo=1", *SHORT)
+    done = medgrpo("sweep=lora_rank", "lora.r=2,-4", *SHORT)
     assert done.returncode == 2
-    assert "lora.r_typo" in done.stderr
+    assert "1 problem" in done.stderr
+    assert "-4" in done.stderr
     assert not (tmp_path / "multirun").exists()
 
 
@@ -217,7 +218,7 @@ def test_two_processes_share_one_run_folder(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     run = tmp_path / "run"
     assert summary(run)["status"] == "finished"
-    assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
+    assert (run / "metrics.jsonl").read_text().count('"reward"') == 2
     assert len(list((run / "checkpoints" / "checkpoint-2").glob("rng_state_*.pth"))) == 2
     assert len(list(run.glob("wandb/*run-*"))) == 1
     assert done.stdout.count("step 2/2") == 1

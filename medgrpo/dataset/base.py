@@ -1,18 +1,14 @@
-"""What every benchmark shares: choosing the source, parsing rows, carving splits, counting drops.
+"""What every benchmark shares: choosing the source, parsing rows, and what becomes of the splits.
 
-A benchmark is one subclass with `read` (a file's records), `parse` (one record) and, when the
-hub stores it differently, `hub`. Nothing falls from one source to another: `source` is always
-chosen (by the profile, unless the user says otherwise).
+A benchmark is one subclass with `parse` (one record) and, where its files or its hub repository
+are built differently, `read` or `hub`. Nothing falls from one source to another: `source` is
+always chosen (by the profile, unless the user says otherwise).
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import json
 import logging
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -20,6 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from annotated_types import Ge
 
 from medgrpo.dataset.example import Example
+from medgrpo.dataset.hygiene import balance_line, balanced, without_overlap, without_repeats
+from medgrpo.dataset.read import read_records
+from medgrpo.dataset.record import Dropped, Record
+from medgrpo.dataset.rows import Rows
+from medgrpo.dataset.splits import carve, find_files
 from medgrpo.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,14 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SAMPLES = Path(__file__).parent / "samples"
-SPLIT_NAMES = {"train": ["train"], "validation": ["validation", "dev", "valid"], "test": ["test"]}
-CARVED_SHARE = 0.05  # of the training rows, for each split where the source has no test rows
-
-Record = dict[str, Any]
-
-
-class Dropped(Exception):
-    """A row that cannot be used; the message is the reason, and reasons are counted."""
+SHUFFLE_SEED = 3407
 
 
 @dataclass(kw_only=True)
@@ -47,221 +41,185 @@ class MedicalDataset:
     """
 
     name: ClassVar[str]  # folder of the embedded sample
-    fields: ClassVar[tuple[str, ...]]  # keys that every record of the original files has
+    fields: ClassVar[tuple[str, ...]]  # keys that a record has
+    file_names: ClassVar[dict[str, str]] = {  # patterns of a folder's files, without suffix
+        "train": r"(.*[_-])?train",
+        "validation": r"(.*[_-])?(validation|valid|dev)",
+        "test": r"(.*[_-])?test",
+    }
 
     source: Literal["sample", "path", "hub"]
     answer_with: str
     primary_metric: Literal["accuracy", "list_f1", "token_f1"]
     max_prompt_tokens: Annotated[int, Ge(1)]
+    over_length: Literal["trim", "drop"] = "trim"  # passages of a long prompt, or its training row
     path: str | None = None  # a file, or a folder with train / validation (dev) / test files
     dataset_id: str | None = None  # hub repository
     revision: str | None = None  # hub commit
-    split: str = "train"  # hub split to train on
+    split: str = "train"  # hub split to train on; a part of it as "train[:1000]"
     limit: Annotated[int, Ge(1)] | None = None  # first rows of train, None for all
+    shuffle: bool = False  # train in another order, before `limit`
+    balance: bool = False  # as many training rows of each label as of the rarest
 
     def load(self) -> DatasetDict:
-        """Read train, validation and test rows of `Example`; log counts and dropped rows.
+        """Train, validation and test rows of `Example` and `group`; what was dropped is logged.
 
-        Raises UserError for a missing path, an unreadable file or a wrong schema.
+        Missing splits are carved from train; rows of train that are repeated or held out are
+        removed. Raises UserError for a missing path, an unreadable file or a wrong schema.
         """
         from datasets import DatasetDict
 
-        splits = self.hub() if self.source == "hub" else self._files()
-        data = DatasetDict(carve({name: rows for name, rows in splits.items() if len(rows)}))
-        if self.limit is not None:
-            data["train"] = data["train"].select(range(min(self.limit, len(data["train"]))))
-        counts = ", ".join(f"{len(rows)} {split}" for split, rows in data.items())
+        splits = self.hub() if self.source == "hub" else self.files()
+        splits["train"] = without_repeats(splits["train"])
+        splits = without_overlap(carve(splits))
+        splits["train"] = self._choose(splits["train"])
+        if line := balance_line(splits["train"], splits["test"]):
+            log.info("dataset: %s", line)
+        counts = ", ".join(f"{rows.size} {split}" for split, rows in splits.items())
         log.info("dataset: %s from %s: %s rows", self.name, self.source, counts)
-        return data
+        return DatasetDict({split: rows.dataset() for split, rows in splits.items()})
 
     def read(self, file: Path) -> Iterable[Record]:
-        """The records of one file: JSON lines, a JSON list, CSV or parquet."""
-        if file.suffix == ".jsonl":
-            return _read_jsonl(file)
-        if file.suffix == ".json":
-            return _read_json(file)
-        if file.suffix == ".csv":
-            with file.open(newline="", encoding="utf-8") as handle:
-                return list(csv.DictReader(handle))
-        if file.suffix == ".parquet":
-            import pyarrow.parquet as pq
-
-            return pq.read_table(file).to_pylist()
-        raise UserError(f"dataset.path: {file} is none of .jsonl, .json, .csv, .parquet")
+        """The records of one file (not parquet). Raises UserError."""
+        return read_records(file)
 
     def original(self, record: Record) -> Record:
         """A record under the names of the original file; for benchmarks that the hub renames."""
         return record
 
     def parse(self, record: Record, row: int) -> Example:
-        """One record as an Example. Raises Dropped with the reason when it cannot be used."""
+        """One record as an Example. Raises Dropped with the reason when it cannot be used.
+
+        `row` counts from 1 within its file and serves as id where there is none.
+        """
         raise NotImplementedError
 
     def group(self, record: Record) -> str:
         """The benchmark's own subgroup of a record, for figures by subgroup; "" for none."""
         return ""
 
-    def hub(self) -> dict[str, Dataset]:
-        """The hub's splits, parsed. Benchmarks whose hub layout differs override this."""
+    def hub(self) -> dict[str, Rows]:
+        """The hub's splits. Benchmarks whose hub layout differs override this."""
         splits = self.hub_split(None)
-        test = {"test": self.parse_dataset(splits["test"])} if "test" in splits else {}
-        return {"train": self.parse_dataset(splits[self.split]), **test}
+        train = splits[self.split] if self.split in splits else self.hub_split(self.split)
+        held_out = {name: splits[name] for name in ("validation", "test") if name in splits}
+        return {
+            name: self.parse_table(part, f"{self.dataset_id} {name}")
+            for name, part in {"train": train, **held_out}.items()
+        }
 
     def hub_split(self, split: str | None, config: str | None = None) -> Any:
         """`datasets.load_dataset` of the pinned revision, with the usual failures explained."""
         from datasets import load_dataset
+        from datasets.exceptions import DatasetsError
 
+        if not self.dataset_id:
+            raise UserError("dataset.dataset_id: dataset.source=hub needs the repository's name")
         try:
             return load_dataset(self.dataset_id, config, split=split, revision=self.revision)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, DatasetsError) as error:
             raise UserError(
                 f"dataset.dataset_id: cannot load {self.dataset_id} from the hub ({error}). "
                 "Without internet, download it elsewhere and use dataset.source=path "
                 "dataset.path=FILE, or try dataset.source=sample."
             ) from error
 
-    def parse_dataset(self, records: Dataset) -> Dataset:
-        """Parse a hub split in batches, keeping only Example columns."""
-        dropped: Counter[str] = Counter()
-
-        def batch(columns: dict[str, list[Any]], rows: list[int]) -> dict[str, list[Any]]:
-            items = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values()))
-            parsed = list(self._parsed(items, dropped, self.dataset_id or "", rows[0]))
-            return {key: [row[key] for row in parsed] for key in features()}
-
-        parsed = records.map(
-            batch,
-            batched=True,
-            with_indices=True,
-            remove_columns=records.column_names,
-            features=features(),
-        )
-        _log_dropped(dropped)
-        return parsed
-
-    def _files(self) -> dict[str, Dataset]:
-        from datasets import Dataset
-
-        splits = {}
-        for split, file in self._find_files().items():
-            dropped: Counter[str] = Counter()
-            try:
-                rows = list(self._parsed(self.read(file), dropped, str(file)))
-            except (UnicodeDecodeError, csv.Error, OSError) as error:
-                raise UserError(f"dataset.path: cannot read {file}: {error}") from error
-            _log_dropped(dropped)
-            splits[split] = Dataset.from_list(rows, features=features())
-        if not any(map(len, splits.values())):
-            raise UserError(f"dataset.path: no usable rows in {self.path or self.name}")
-        return splits
-
-    def _find_files(self) -> dict[str, Path]:
+    def files(self) -> dict[str, Rows]:
+        """The splits that `path`, or the embedded sample, has files for."""
         if self.source == "path" and not self.path:
             raise UserError("dataset.path: dataset.source=path needs dataset.path=FILE or FOLDER")
         path = Path(self.path) if self.source == "path" and self.path else SAMPLES / self.name
-        if path.is_file():
-            return {"train": path}
-        found = {
-            split: file
-            for split, names in SPLIT_NAMES.items()
-            for file in sorted(path.glob("*"))
-            if file.stem in names
-        }
-        if "train" not in found:
-            raise UserError(f"dataset.path: {path} is neither a file nor a folder with train.*")
-        return found
+        found = find_files(path, self.file_names)
+        return {split: self._file(files) for split, files in found.items()}
 
-    def _parsed(
-        self, records: Iterable[Record], dropped: Counter[str], where: str, first: int = 0
-    ) -> Iterator[dict[str, Any]]:
-        for row, record in enumerate(map(self.original, records), first):
-            missing = [key for key in self.fields if key not in record]
-            if missing:
-                raise UserError(
-                    f"{where}: row {row} has no {', '.join(missing)}; {self.name} expects "
-                    f"{', '.join(self.fields)} and this row has {', '.join(map(str, record))}"
-                )
-            try:
-                yield {**self.parse(record, row), "group": self.group(record)}
-            except Dropped as reason:
-                dropped[str(reason)] += 1
+    def parse_table(self, records: Dataset, where: str) -> Rows:
+        """A hub split or parquet file, parsed."""
+        batches = records.with_format("arrow").iter(1000)
+        return self.parse_records((r for batch in batches for r in batch.to_pylist()), where)
 
+    def parse_records(self, records: Iterable[Record], where: str) -> Rows:
+        """Records, parsed; logs how many were dropped and why. Raises UserError if all were."""
+        dropped: dict[str, list[int]] = {}
+        columns: list[str] = []
 
-def features() -> Any:
-    """The Arrow schema of the rows: an Example and its `group`."""
-    from datasets import Features, Value
-    from datasets import List as ListOf
+        def examples() -> Iterator[Record]:
+            ids: set[str] = set()
+            for row, record in enumerate(records, 1):
+                try:
+                    yield self._parse(record, row, ids)
+                except Dropped as reason:
+                    if not dropped:
+                        columns.extend(map(str, record))
+                    dropped.setdefault(str(reason), []).append(row)
 
-    text = Value("string")
-    lists = {"context", "options"}
-    names = (*Example.__annotations__, "group")
-    return Features({name: ListOf(text) if name in lists else text for name in names})
+        rows = Rows.collect(examples())
+        self.report(where, rows.size, dropped, columns)
+        return rows
 
+    def report(
+        self, where: str, kept: int, dropped: dict[str, list[int]], columns: Sequence[str]
+    ) -> None:
+        """Log the `dropped` rows by reason; `columns` are those of the first one.
 
-def carve(splits: dict[str, Dataset]) -> dict[str, Dataset]:
-    """Give train, validation and test, carving what is missing from train.
+        Raises UserError when no row was kept: the schema is another one, or the file is empty.
+        """
+        said = [f"{len(rows)} ({why}; first: row {rows[0]})" for why, rows in dropped.items()]
+        if kept and said:
+            log.warning("dataset: %s: dropped %s", where, ", ".join(said))
+        elif not said and not kept:
+            raise UserError(f"{where}: there are no rows")
+        elif not kept:
+            first = min(rows[0] for rows in dropped.values())
+            raise UserError(
+                f"{where}: no usable row. {self.name} expects {', '.join(self.fields)}; "
+                f"row {first} has {', '.join(columns) or 'nothing'}. Dropped: {', '.join(said)}"
+            )
 
-    A validation split is as large as the given test split (at most half of train); without one,
-    each takes 5 %. A row's place depends on a hash of its id alone, so that it does not move when
-    rows are added, and the same rows are held out on every machine.
-    """
-    missing = [split for split in ("test", "validation") if split not in splits]
-    train = splits["train"]
-    order = sorted(range(len(train)), key=lambda i: _hash(train[i]["id"]))
-    given = min(len(splits["test"]), len(order) // 2) if "test" in splits else None
-    size = max(1, given or int(len(order) * CARVED_SHARE))
-    if missing and len(order) <= len(missing) * size:
-        raise UserError(
-            f"dataset: {len(order)} usable training rows are too few to carve "
-            f"{' and '.join(missing)} from; give those files, or more rows"
-        )
-    carved = {}
-    for split in missing:
-        held, order = order[:size], order[size:]
-        carved[split] = train.select(sorted(held))
-    if missing:
-        log.info("dataset: carved %s from train, %d rows each", " and ".join(missing), size)
-        splits = {**splits, "train": train.select(sorted(order)), **carved}
-    return {split: splits[split] for split in ("train", "validation", "test")}
+    def _parse(self, record: Any, row: int, ids: set[str]) -> Record:
+        if not isinstance(record, dict):
+            raise Dropped(f"a {type(record).__name__} where an object belongs")
+        if None in record:
+            raise Dropped("more values than columns")
+        record = self.original(record)
+        if missing := [key for key in self.fields if key not in record]:
+            raise Dropped(f"no {', '.join(missing)}")
+        return {**_checked(self.parse(record, row), ids), "group": self.group(record)}
 
+    def _file(self, files: Sequence[Path]) -> Rows:
+        """One split's file, or its parts, as one."""
+        from datasets import Dataset
+        from datasets.exceptions import DatasetsError
 
-def text(record: Record, key: str) -> str:
-    """A non-blank string field. Raises Dropped when it is missing, null, blank or no string."""
-    value = record.get(key)
-    if not isinstance(value, str) or not value.strip():
-        raise Dropped(f"no {key}")
-    return value.strip()
+        where = str(files[0]) if len(files) == 1 else f"{files[0]} to {files[-1].name}"
+        if files[0].suffix.lower() != ".parquet":
+            records = (record for file in files for record in self.read(file))
+            return self.parse_records(records, where)
+        try:
+            table = Dataset.from_parquet([str(file) for file in files])
+        except (OSError, ValueError, DatasetsError) as error:
+            reason = error.__cause__ or error
+            raise UserError(f"dataset.path: cannot read {where}: {reason}") from error
+        return self.parse_table(table, where)
 
+    def _choose(self, train: Rows) -> Rows:
+        """Balance, shuffle and limit the training rows."""
+        import numpy as np
 
-def _hash(identity: str) -> bytes:
-    return hashlib.sha256(identity.encode()).digest()
-
-
-def _log_dropped(dropped: Counter[str]) -> None:
-    for reason, count in dropped.items():
-        log.warning("dataset: dropped %d rows: %s", count, reason)
-
-
-def _read_jsonl(file: Path) -> Iterator[Record]:
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                yield _object(line, f"{file}:{number}")
+        if self.balance:
+            train = balanced(train)
+        if self.shuffle:
+            train = train.select(np.random.default_rng(SHUFFLE_SEED).permutation(train.size))
+        return train.select(np.arange(train.size)[: self.limit])
 
 
-def _read_json(file: Path) -> Any:
-    return _decode(file.read_text(encoding="utf-8"), str(file))
-
-
-def _object(line: str, where: str) -> Record:
-    value = _decode(line, where)
-    if not isinstance(value, dict):
-        raise UserError(f"{where}: expected a JSON object, found {type(value).__name__}")
-    return value
-
-
-def _decode(content: str, where: str) -> Any:
+def _checked(row: Example, ids: set[str]) -> Example:
+    """The row, if Arrow can store it and its id is new."""
+    texts = [row["id"], row["question"], *row["context"], *row["options"], row["answer"]]
     try:
-        return json.loads(content)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where}: not valid JSON ({error})") from error
+        "".join([*texts, row["label"] or "", row["explanation"]]).encode()
+    except UnicodeEncodeError:
+        raise Dropped("text that is not valid Unicode") from None
+    if row["id"] in ids:
+        raise Dropped("the id of an earlier row")
+    ids.add(row["id"])
+    return row

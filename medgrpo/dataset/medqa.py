@@ -12,8 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from medgrpo.dataset.base import Dropped, MedicalDataset, Record, text
+from medgrpo.dataset.base import MedicalDataset
 from medgrpo.dataset.example import LETTERS, Example
+from medgrpo.dataset.record import Dropped, Record, optional_text, text
 
 
 @dataclass(kw_only=True)
@@ -24,7 +25,7 @@ class MedQA(MedicalDataset):
     fields: ClassVar[tuple[str, ...]] = ("question", "options", "answer_idx")
 
     def parse(self, record: Record, row: int) -> Example:
-        options, label = record["options"], record["answer_idx"]
+        options, label = record["options"], text(record, "answer_idx")
         if not isinstance(options, dict) or list(options) != list(LETTERS[: len(options)]):
             raise Dropped("options are not lettered A, B, ...")
         if label not in options:
@@ -41,4 +42,4 @@ class MedQA(MedicalDataset):
 
     def group(self, record: Record) -> str:
         """Which step of the exam: step1 or step2&3."""
-        return record.get("meta_info") or ""
+        return optional_text(record, "meta_info")

@@ -3,21 +3,20 @@
 One row of the hub's `MedQA-CoT` configuration:
 
     {"id": "medqa-cot_17", "messages": [{"role": "system", ...},
-     {"role": "user", "content": "A 35-year-old male ... decongestants? (A) Persistent ... (D) .."},
-     {"role": "assistant", "content": "Chronic use ... Therefore, the answer is (A) Persistent .."}]}
+     {"role": "user", "content": "A 35-year-old ... decongestants? (A) Persistent ... (D) .."},
+     {"role": "assistant", "content": "Chronic use ... the answer is (A) Persistent .."}]}
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from medgrpo.dataset.base import Dropped, MedicalDataset, Record
+from medgrpo.dataset.base import MedicalDataset
 from medgrpo.dataset.example import LETTERS, Example
-
-if TYPE_CHECKING:
-    from datasets import Dataset
+from medgrpo.dataset.record import Dropped, Record, optional_text
+from medgrpo.dataset.rows import Rows
 
 ANSWER = re.compile(r"the answer is \(([A-J])\)", re.IGNORECASE)
 
@@ -30,11 +29,14 @@ class MedQACoT(MedicalDataset):
     fields: ClassVar[tuple[str, ...]] = ("messages",)
 
     def parse(self, record: Record, row: int) -> Example:
-        said = {turn.get("role"): turn.get("content") or "" for turn in record["messages"] or []}
+        turns = record["messages"]
+        if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+            raise Dropped("messages is no list of turns")
+        said = {optional_text(turn, "role"): optional_text(turn, "content") for turn in turns}
         question, options = split_options(said.get("user", ""))
-        explanation = said.get("assistant", "").strip()
+        explanation = said.get("assistant", "")
         answers = ANSWER.findall(explanation)
-        if not question or len(options) < 2:
+        if not question or len(options) < 2 or not all(options):
             raise Dropped("no question with (A) (B) ... options")
         if not answers:
             raise Dropped('no "the answer is (X)"')
@@ -42,7 +44,7 @@ class MedQACoT(MedicalDataset):
         if LETTERS.index(label) >= len(options):
             raise Dropped("the answer names no option")
         return Example(
-            id=str(record.get("id", f"medqa-cot-{row}")),
+            id=optional_text(record, "id") or f"medqa-cot-{row}",
             question=question,
             context=[],
             options=options,
@@ -51,8 +53,9 @@ class MedQACoT(MedicalDataset):
             explanation=explanation,
         )
 
-    def hub(self) -> dict[str, Dataset]:
-        return {"train": self.parse_dataset(self.hub_split(self.split, "MedQA-CoT"))}
+    def hub(self) -> dict[str, Rows]:
+        records = self.hub_split(self.split, "MedQA-CoT")
+        return {"train": self.parse_table(records, f"{self.dataset_id} MedQA-CoT")}
 
 
 def split_options(content: str) -> tuple[str, list[str]]:

@@ -7,8 +7,10 @@ question contains ({{ braces }}, tags, template syntax) is data and is never eva
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Annotated, Any, Literal
 
+import jinja2
 from jinja2 import StrictUndefined, TemplateSyntaxError, meta
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import AfterValidator
@@ -42,17 +44,18 @@ class Prompt:
     user: Template  # of the user message
     answer_with: str  # what an answer looks like, said by the dataset's config
     style: Literal["reasoning", "choice_cot"] = "reasoning"  # how the answer is read
-    chat_template_kwargs: dict[str, Any] = field(
-        default_factory=dict
-    )  # e.g. {enable_thinking: false}
-
-    def __post_init__(self) -> None:
-        self._system = _JINJA.from_string(self.system)
-        self._user = _JINJA.from_string(self.user)
+    # of the tokenizer, for example {enable_thinking: false}
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
 
     def messages(self, row: Example) -> list[dict[str, str]]:
         """The messages of one row: system (unless empty) and user."""
         fields = {**row, "letters": LETTERS, "answer_with": self.answer_with}
-        system = self._system.render(fields).strip()
-        user = {"role": "user", "content": self._user.render(fields).strip()}
+        system = _compiled(self.system).render(fields).strip()
+        user = {"role": "user", "content": _compiled(self.user).render(fields).strip()}
         return [{"role": "system", "content": system}, user] if system else [user]
+
+
+@cache
+def _compiled(template: str) -> jinja2.Template:
+    """Kept here and not by Prompt, which stays plain data that can be pickled."""
+    return _JINJA.from_string(template)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -113,6 +113,13 @@ class HeldOut:
         ]
         self._reward(rewards, rows, predictions)
         return Result(figures(predictions, primary_metric), predictions)
+
+    def score(
+        self, policy: Policy, rows: Dataset, *, prompt: Prompt, primary_metric: str
+    ) -> float | None:
+        """The primary metric of greedy answers to `rows`, without samples and rewards."""
+        greedy = replace(self, samples=0)
+        return greedy(policy, rows, prompt=prompt, primary_metric=primary_metric).score
 
     def _answers(
         self, policy: Policy, messages: list[Any], prompt: Prompt, temperature: float

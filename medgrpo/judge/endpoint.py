@@ -64,12 +64,8 @@ class Endpoint:
     def __init__(
         self, base_url: str, key_env: str | None, key: str, sampling: Sampling, limits: Limits
     ) -> None:
-        self.base_url, self.key_env, self.sampling, self.limits = (
-            base_url,
-            key_env,
-            sampling,
-            limits,
-        )
+        self.base_url, self.key_env = base_url, key_env
+        self.sampling, self.limits = sampling, limits
         self.fatal: str | None = None
         self._mode: Mode | None = None
         self._key = key

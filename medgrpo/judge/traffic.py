@@ -48,13 +48,16 @@ class PerMinute:
         return entry
 
     def settle(self, entry: list[float], amount: float) -> None:
-        """Correct what `take` was told."""
-        self._sum += amount - entry[1]
-        entry[1] = amount
+        """Correct what `take` was told; too late after a minute."""
+        if entry:
+            self._sum += amount - entry[1]
+            entry[1] = amount
 
     def _forget(self, now: float) -> None:
         while self._spent and self._spent[0][0] + MINUTE <= now:
-            self._sum -= self._spent.popleft()[1]
+            entry = self._spent.popleft()
+            self._sum -= entry[1]
+            entry.clear()
 
 
 @dataclass

@@ -76,7 +76,7 @@ class Curves:
         if len(self.score) > 1 and self.score[-1][1] < max(value for _, value in self.score):
             return "The score on validation rows was higher at an earlier checkpoint."
         if self.score:
-            return "The score on validation rows is highest at the last checkpoint."
+            return "No earlier checkpoint scored higher on validation rows than the last."
         return "Nothing was measured on validation rows."
 
 

@@ -21,7 +21,14 @@ from medgrpo.tracking.metrics_log import read_log
 from medgrpo.tracking.wandb_file import read_wandb
 
 POINTS = 200  # of a curve; more steps are averaged in bins
-CURVES = ("reward", "loss", "kl", "entropy", "completions/mean_length")  # beside each reward's own
+CURVES = (
+    "reward",
+    "eval_score",
+    "loss",
+    "kl",
+    "entropy",
+    "completions/mean_length",
+)  # beside each reward's own
 NOT_A_SETTING = ("output_dir", "resume", "_wandb")  # of a config: where, and how often, it ran
 
 
@@ -176,6 +183,10 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _add_curves(job: Job, rows: Sequence[Mapping[str, Any]]) -> None:
     """Curves of at most POINTS points, each the mean of the known values of its bin of steps."""
+    by_step: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        by_step.setdefault(row["step"], {}).update(row)
+    rows = list(by_step.values())
     rewards = [row["reward"] for row in rows if row.get("reward") is not None]
     if rewards:
         last_tenth = rewards[-max(1, len(rewards) // 10) :]
@@ -217,7 +228,7 @@ def _read_wandb_job(path: Path, file: Path) -> Job:
         job.interval = (run.summary["score_low"], run.summary["score_high"])
     rows = [
         {"step": row["train/global_step"]}
-        | {key.removeprefix("train/"): value for key, value in row.items()}
+        | {key.removeprefix("train/").replace("eval/", "eval_"): row[key] for key in row}
         for row in run.history
         if "train/global_step" in row
     ]

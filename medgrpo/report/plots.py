@@ -31,7 +31,8 @@ def plot_run(folder: RunFolder, tracked: wandb.Run | None = None) -> None:
     They go to the W&B run `tracked`, too.
     """
     rows = [row for row in read_log(folder.metrics) if row.get("reward") is not None]
-    names = sorted({name_of(key) for row in rows for key in row if is_mean(key)})
+    logged = {key for row in rows for key, value in row.items() if value is not None}
+    names = sorted(name_of(key) for key in logged if is_mean(key))
     figures = {
         "reward": total_figure(rows) if rows else None,
         "rewards": panels_figure(rows, names) if names else None,

@@ -74,8 +74,9 @@ def _log_tables(run: wandb.Run, folder: RunFolder) -> None:
         if rows
     }
     if logged:
-        step = {} if run.summary.get(STEP) is None else {STEP: run.summary[STEP]}
-        run.log({**step, **logged})
+        summary: Any = run.summary
+        step = summary.get(STEP)
+        run.log(logged if step is None else {STEP: step, **logged})
 
 
 def _completions(folder: RunFolder) -> list[dict[str, Any]]:
@@ -117,8 +118,8 @@ def _log_artifacts(run: wandb.Run, folder: RunFolder) -> None:
     if data:
         digest = "".join(part["sha256"][:8] for part in data.values())
         dataset = wandb.Artifact(f"dataset-{digest}", type="dataset", metadata=data)
-        with dataset.new_file("fingerprint.json") as file:
-            json.dump(data, file, indent=2)
+        with dataset.new_file("fingerprint.json") as written:
+            json.dump(data, written, indent=2)
         _publish(run, dataset, used=True)
     if folder.adapter.is_dir():
         config = {key: value for key, value in dict(run.config).items() if key != "_wandb"}

@@ -39,8 +39,9 @@ class ScoreCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Give the trainer the score beside its own metrics, so that it can choose by it."""
-        if (value := self._measured(state)) is not None:
+        if (value := self._score()) is not None:
             metrics[SCORE] = value
+            self._record(value, state)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -48,15 +49,18 @@ class ScoreCallback(TrainerCallback):
         """Note whether the checkpoint that is about to be made is the best so far."""
         if args.eval_strategy != "no" or not control.should_save:
             return
-        value = self._measured(state)
-        if value is not None and (state.best_metric is None or value > state.best_metric):
+        if (value := self._score()) is None:
+            return
+        if state.best_metric is None or value > state.best_metric:
             state.best_metric, state.best_global_step = value, state.global_step
+        if control.should_log:  # this step has a row coming
+            self._logs.extra = {SCORE: value}
+        else:
+            self._record(value, state)
 
-    def _measured(self, state: TrainerState) -> float | None:
-        value = self._score()
-        if value is not None and state.is_world_process_zero:
+    def _record(self, value: float, state: TrainerState) -> None:
+        if state.is_world_process_zero:
             self._logs.record(state.global_step, {SCORE: value, "epoch": state.epoch})
-        return value
 
 
 def say_best(

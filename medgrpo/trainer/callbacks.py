@@ -32,6 +32,7 @@ class LogCallback(TrainerCallback):
         self.metrics_log = metrics_log
         self.run = run
         self.label = label  # before each name in W&B
+        self.extra: dict[str, Any] = {}  # goes into the next row
 
     def on_log(
         self,
@@ -43,7 +44,8 @@ class LogCallback(TrainerCallback):
     ) -> None:
         """Record `logs` under the current step."""
         if logs and state.is_world_process_zero:
-            self.record(state.global_step, logs)
+            self.record(state.global_step, {**logs, **self.extra})
+            self.extra = {}
 
     def record(self, step: int, values: dict[str, Any]) -> None:
         """Write `values` as a row of their own."""

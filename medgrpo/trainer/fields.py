@@ -22,7 +22,7 @@ from annotated_types import Ge, Gt, Interval
 
 TABLE = Path(__file__).with_name("fields.json")
 _NAMES = {"Any": Any, "Literal": Literal, "None": None}
-_PLAIN = {kind: kind.__name__ for kind in (bool, int, float, str, dict)}
+_PLAIN: dict[Any, str] = {kind: kind.__name__ for kind in (bool, int, float, str, dict)}
 _PLAIN |= {type(None): "None", Any: "Any"}
 _BUILTINS = {kind.__name__: kind for kind in (bool, int, float, str, dict, list)}
 RANGES = {

@@ -8,6 +8,7 @@ expects of it. (TRL's `normalize_then_sum` has the same effect, and another scal
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     import torch
 
 _PROMPT_TOKENS = 800  # at most, of the wording around the texts in DeepEval 4 and Evidently 0.7
-_MINUTE = 60.0
 
 
 def filled(scores: torch.Tensor, generations: int, columns: Sequence[int]) -> torch.Tensor:
@@ -133,7 +133,7 @@ def forecast(
 
 
 def _duration(judge: Judge, calls: int, tokens: int) -> str:
-    """Hours at the limits per minute, or at the pace of the first question without any."""
+    """How long at the limits per minute, or at the pace of the first question without any."""
     assert judge.limits is not None
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     a_minute = [
@@ -142,7 +142,11 @@ def _duration(judge: Judge, calls: int, tokens: int) -> str:
     ]
     minutes = [amount / processes / limit for amount, limit in a_minute if limit]
     if minutes:
-        return f"{max(minutes) / _MINUTE:.1f} h at the limits per minute"
+        return f"{_shown(max(minutes))} at the limits per minute"
     seconds = max(judge.usage["preflight"].latencies, default=0.0)
-    hours = calls / processes * seconds / judge.limits.concurrency / 3600
-    return f"about {hours:.1f} h at the pace of the first call ({seconds:.1f} s)"
+    at_once = judge.limits.concurrency * processes
+    return f"{_shown(calls * seconds / at_once / 60)} at the pace of the first call"
+
+
+def _shown(minutes: float) -> str:
+    return f"{minutes / 60:,.1f} h" if minutes >= 90 else f"{math.ceil(minutes)} min"

@@ -15,6 +15,11 @@ CHOICES = [
     if file.parent != CONF and file.parent.name != "hydra"
 ]
 
+GIVEN = {  # what these choices leave to the user
+    ("model", "local"): ["model.name_or_path=."],
+    ("dataset", "jsonl"): ["dataset.path=."],
+}
+
 
 def composed(*overrides: str):
     """The config of a command without its hydra node."""
@@ -33,8 +38,7 @@ def test_there_are_choices():
 def test_choice_is_valid(group, choice, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)  # vLLM is an extra
     selected = f"[{choice}]" if group == "rewards" else choice
-    given = ["model.name_or_path=."] if choice == "local" and group == "model" else []
-    assert validate(composed(f"{group}={selected}", *given)) == []
+    assert validate(composed(f"{group}={selected}", *GIVEN.get((group, choice), []))) == []
 
 
 def test_gpu_profile_is_the_published_recipe():

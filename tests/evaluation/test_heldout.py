@@ -109,3 +109,13 @@ def test_rewards_score_the_first_responses(yes_model: Any, tokenizer: Any) -> No
 def test_a_server_needs_an_address() -> None:
     with pytest.raises(UserError, match="base_url"):
         HeldOut(batch_size=1, max_new_tokens=1, engine="openai")
+
+
+def test_a_score_needs_no_samples(yes_model: Any, tokenizer: Any) -> None:
+    """It is asked for at every checkpoint."""
+    held_out, asked = HeldOut(batch_size=4, max_new_tokens=3, samples=3, limit=4), []
+    write = yes_model.generate
+    yes_model.generate = lambda **options: asked.append(1) or write(**options)
+    policy, rows = Policy(yes_model, tokenizer), Dataset.from_list(ROWS)
+    assert held_out.score(policy, rows, prompt=PROMPT, primary_metric="accuracy") == 0.5
+    assert len(asked) == 1

@@ -48,3 +48,16 @@ def test_what_was_not_used_is_given_back():
         return await times(limit, [90])
 
     assert asyncio.run(settled())[0] < 0.29
+
+
+def test_a_call_longer_than_a_minute_gives_nothing_back():
+    async def settled_late() -> list[float]:
+        limit = PerMinute(10)
+        entry = await limit.take(10)
+        await asyncio.sleep(0.31)
+        await limit.take(1)
+        limit.settle(entry, 0)
+        return await times(limit, [9, 1])
+
+    passed = asyncio.run(settled_late())
+    assert passed[0] < 0.29 <= passed[1]

@@ -65,3 +65,14 @@ def test_an_evaluation_gets_the_score_beside_its_own_metrics(tmp_path: Path) -> 
     state = TrainerState(is_world_process_zero=True)
     callback.on_evaluate(SimpleNamespace(), state, TrainerControl(), metrics=metrics)  # type: ignore[arg-type]
     assert metrics == {"eval_loss": 0.1, "eval_score": 0.7}
+
+
+def test_the_score_stands_in_the_row_of_its_step(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    logs = LogCallback(MetricsLog(folder), None)
+    state = TrainerState(is_world_process_zero=True, global_step=2)
+    args: Any = SimpleNamespace(eval_strategy="no")
+    control = TrainerControl(should_save=True, should_log=True)
+    ScoreCallback(lambda: 0.5, logs).on_step_end(args, state, control)
+    logs.on_log(args, state, control, logs={"reward": 1.0})
+    assert read_log(folder.metrics) == [{"step": 2, "eval_score": 0.5, "reward": 1.0}]

@@ -124,7 +124,7 @@ def test_forecast():
     judge.usage["preflight"].latencies.append(0.9)
     said = forecast(rewards, 1000, 100, 50)
     assert "8,000 calls" in said
-    assert "about 0.2 h" in said  # 8,000 x 0.9 s / 10
+    assert "12 min at the pace of the first call" in said  # 8,000 x 0.9 s / 10
     assert "$" not in said
     judge.price_in, judge.price_out, judge.max_tokens = 1.0, 2.0, 100
     judge.limits = Limits(10, 60, None, 4, 60.0, 0.5)

@@ -28,6 +28,7 @@ from medgrpo.dataset.pubmedqa import PubMedQA
 from medgrpo.dataset.samples import generate
 from medgrpo.dataset.samples.draw import Choice
 from medgrpo.dataset.samples.trials import Trial
+from medgrpo.rewards.parse import Style
 
 CONF = Path(medgrpo.__file__).parents[1] / "conf"
 NAMES = ["medqa", "medqa_cot", "pubmedqa", "bioasq"]
@@ -43,7 +44,7 @@ class Lesson(NamedTuple):
 
 
 @cache
-def prompt(name: str, style: str = "reasoning") -> Prompt:
+def prompt(name: str, style: Style = "reasoning") -> Prompt:
     """The shipped prompt of a dataset, as the config composes it."""
     dataset = OmegaConf.load(CONF / "dataset" / f"{name}.yaml")
     shipped = OmegaConf.load(CONF / "prompt" / f"{style}.yaml")

@@ -1,0 +1,173 @@
+"""211,269 rows in the hub schema of PubMedQA: from files to the first batch with prompts.
+
+Ours (`PubMedQA.load`, `add_prompts`, `fingerprint`, first batch) against the reference's way, a
+`dataset.map` with a lambda per row that keeps all columns. Each run is a process of its own, the
+two alternate, and nothing of a cold run is in datasets' cache. The network is the one thing faked:
+`load_dataset` reads local parquet files.
+
+    python benchmarks/data.py
+    python benchmarks/data.py --rows 20000 --rounds 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+ROWS = 211_269
+BATCH = 32
+WORDS = ["patients", "treatment", "risk", "cohort", "median", "survival", "outcome", "dose"]
+
+
+def write(folder: Path, config: str, rows: int) -> None:
+    """A parquet file of one hub configuration, about 2 KB of text a row."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    draw = random.Random(config)
+    abstracts = [" ".join(draw.choices(WORDS, k=45)) for _ in range(5000)]
+    records = [
+        {
+            "pubid": 10_000_000 * (1 + (config == "pqa_labeled")) + row,
+            "question": f"Does {config} factor {row} change {draw.choice(WORDS)} in adults?",
+            "context": {
+                "contexts": draw.sample(abstracts, 4),
+                "labels": ["BACKGROUND", "METHODS", "RESULTS", "CONCLUSIONS"],
+                "meshes": ["Humans", "Female", "Male", "Adult"],
+            },
+            "long_answer": draw.choice(abstracts)[:250].strip(),
+            "final_decision": "yes" if draw.random() < 0.93 else "no",
+        }
+        for row in range(rows)
+    ]
+    pq.write_table(pa.Table.from_pylist(records), folder / f"{config}.parquet")
+
+
+def measure(way: str, folder: Path) -> dict[str, float]:
+    """Seconds until the first batch is there, and MB by which the process has grown at most.
+
+    Libraries, prompt and tokenizer are there before, as they are in a run for either way.
+    """
+    import datasets
+    from transformers import AutoTokenizer
+
+    from medgrpo.dataset.prompt import Prompt
+
+    datasets.disable_progress_bars()
+    load = datasets.load_dataset
+
+    def from_disk(_: str, config: str, split: str, revision: str | None = None) -> Any:
+        return load("parquet", data_files=str(folder / f"{config}.parquet"), split=split)
+
+    datasets.load_dataset = from_disk
+    tokenizer = AutoTokenizer.from_pretrained(ROOT / "medgrpo" / "model" / "tiny" / "weights")
+    style = yaml.safe_load((ROOT / "conf" / "prompt" / "reasoning.yaml").read_text())
+    prompt = Prompt(style["system"], style["user"], "yes, no or maybe")
+    before = _memory("VmRSS")
+    start = time.perf_counter()
+    batch = {"ours": ours, "reference": reference}[way](prompt, tokenizer)
+    seconds = time.perf_counter() - start
+    assert len(batch["prompt"]) == BATCH
+    assert batch["question"][-1] in batch["prompt"][-1][-1]["content"]
+    return {"seconds": seconds, "mb": _memory("VmHWM") - before}
+
+
+def ours(prompt: Any, tokenizer: Any) -> dict[str, list[Any]]:
+    """What a run does: three splits, checked, and fingerprinted for the passport."""
+    from medgrpo.dataset.fit import add_prompts, fingerprint
+    from medgrpo.dataset.pubmedqa import PubMedQA
+
+    dataset = PubMedQA(
+        source="hub",
+        dataset_id="qiaojin/PubMedQA",
+        answer_with=prompt.answer_with,
+        primary_metric="accuracy",
+        max_prompt_tokens=512,
+    )
+    data = add_prompts(dataset.load(), prompt, tokenizer, 512)
+    fingerprint(data)
+    return data["train"][:BATCH]
+
+
+def reference(prompt: Any, tokenizer: Any) -> dict[str, list[Any]]:
+    """The training split alone, mapped row by row, all columns kept, unchecked and uncut."""
+    import datasets
+
+    rows = datasets.load_dataset("qiaojin/PubMedQA", "pqa_artificial", split="train")
+    rows = rows.map(
+        lambda row: {
+            "prompt": [
+                {"role": "system", "content": prompt.system},
+                {
+                    "role": "user",
+                    "content": "\n".join(row["context"]["contexts"]) + "\n\n" + row["question"],
+                },
+            ],
+            "answer": row["final_decision"],
+        }
+    )
+    return rows[:BATCH]
+
+
+def _memory(field: str) -> float:
+    """VmRSS (now) or VmHWM (highest so far) in MB, pages of mapped files included."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    [line] = [line for line in lines if line.startswith(field)]
+    return int(line.split()[1]) / 1000
+
+
+def in_process(way: str, folder: Path, cache: str) -> dict[str, float]:
+    """`measure` in a process of its own."""
+    environment = {**os.environ, "HF_DATASETS_CACHE": cache, "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, __file__, "--measure", way, "--folder", str(folder)]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Cold and warm runs of both ways in turn; medians and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--measure", choices=["ours", "reference"], help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.measure:
+        print(json.dumps(measure(args.measure, args.folder)))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write(folder, "pqa_artificial", args.rows)
+        write(folder, "pqa_labeled", 1000)
+        taken: dict[tuple[str, str], list[dict[str, float]]] = {}
+        for turn in range(args.rounds):
+            for way in ("ours", "reference"):
+                for state in ("cold", "warm"):
+                    result = in_process(way, folder, f"{name}/cache-{way}-{turn}")
+                    taken.setdefault((way, state), []).append(result)
+                shutil.rmtree(f"{name}/cache-{way}-{turn}")
+    medians = {}
+    for (way, state), results in taken.items():
+        seconds, mb = (statistics.median(r[key] for r in results) for key in ("seconds", "mb"))
+        medians[way, state] = seconds
+        print(f"{way:9} {state}: first batch after {seconds:5.1f} s, memory + {mb:5.0f} MB")
+    for state in ("cold", "warm"):
+        ratio = medians["reference", state] / medians["ours", state]
+        print(f"{state}: {ratio:.1f} times as fast as the reference's way")
+
+
+if __name__ == "__main__":
+    main()

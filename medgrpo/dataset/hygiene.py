@@ -1,0 +1,179 @@
+"""What a training split must not hold: rows twice, and rows that it is going to be tested on.
+
+The overlap rule is two-fold. A row is the same when question, options and passages are equal,
+case and punctuation aside. A long question is also the same when it shares half of its 13-word
+sequences with a held-out one: 13 words after Brown et al. 2020 (GPT-3, appendix C), a share of them
+after Touvron et al. 2023 (Llama 2, appendix A.6). One shared sequence says little here ("Which of
+the following is the most appropriate next step in management of this patient?"): it would take 208
+of MedQA's 1,272 dev questions for the sake of 300 test questions, half of them takes none.
+Passages do not count in the second rule: different questions share an abstract.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from medgrpo.dataset.example import Example
+from medgrpo.dataset.rows import Rows
+from medgrpo.dataset.splits import in_hash_order
+from medgrpo.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+log = logging.getLogger(__name__)
+
+NGRAM = 13  # words
+LONG = 25  # words of a question from which sequences count; below, one template sentence is half
+SHARED = 0.5  # of the sequences of the shorter question
+
+
+def without_repeats(rows: Rows) -> Rows:
+    """Training rows without those that repeat an earlier one, whatever their ids; counted."""
+    import pyarrow.compute as pc
+
+    questions = normalised(rows.column("question"))
+    counts = pc.value_counts(questions)
+    repeated = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    seen: set[Any] = set()
+    repeats = set()
+    for place, key in _keys(rows, questions, repeated):
+        if key in seen:
+            repeats.add(place)
+        seen.add(key)
+    _log_removed(len(repeats), rows.size, "train: question, options and passages of an earlier row")
+    return rows.without(repeats)
+
+
+def without_overlap(splits: Mapping[str, Rows]) -> dict[str, Rows]:
+    """The splits with the training rows removed that are also held out, counted by split.
+
+    Raises UserError when none are left.
+    """
+    train = splits["train"]
+    questions = normalised(train.column("question"))
+    gone: set[int] = set()
+    for name in ("test", "validation"):
+        held_out = splits[name]
+        known = normalised(held_out.column("question"))
+        for why, places in (
+            (f"train: also in {name}", _same(train, questions, held_out, known)),
+            (f"train: nearly the same as a {name} question", _near(questions, known)),
+        ):
+            _log_removed(len(places - gone), train.size, why)
+            gone |= places
+    if len(gone) == train.size:
+        raise UserError("dataset: every training row is also held out; give other files")
+    return {**splits, "train": train.without(gone)}
+
+
+def balanced(train: Rows) -> Rows:
+    """As many rows of each label as the rarest has, drawn by a hash of the id.
+
+    Rows without a label stay. Raises UserError when none has one.
+    """
+    labels = train.column("label").to_pylist()
+    counts = Counter(label for label in labels if label is not None)
+    if not counts:
+        raise UserError("dataset.balance: no training row has a label to balance")
+    least = min(counts.values())
+    taken: Counter[str | None] = Counter()
+    kept = []
+    for place in in_hash_order(train).tolist():
+        taken[labels[place]] += 1
+        if labels[place] is None or taken[labels[place]] <= least:
+            kept.append(place)
+    log.info("dataset: balanced train to %d rows a label, %d of %d", least, len(kept), len(labels))
+    return train.select(sorted(kept))
+
+
+def balance_line(train: Rows, test: Rows) -> str | None:
+    """Labels of both splits and what always giving train's commonest one scores on test.
+
+    None where either has no labels.
+    """
+    counts = [Counter(rows.column("label").drop_null().to_pylist()) for rows in (train, test)]
+    if not all(counts):
+        return None
+    shares = [
+        ", ".join(f"{label} {n / part.total():.1%}" for label, n in sorted(part.items()))
+        for part in counts
+    ]
+    [(commonest, _)] = counts[0].most_common(1)
+    baseline = counts[1][commonest] / counts[1].total()
+    return (
+        f"labels: train {shares[0]}; test {shares[1]}; "
+        f'always answering "{commonest}" scores {baseline:.1%} on test'
+    )
+
+
+def normalised(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Lower-case words of any script, one space between."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    parts = (texts.slice(start, 10_000) for start in range(0, len(texts), 10_000))  # little at once
+    words = (pc.replace_substring_regex(pc.utf8_lower(p), r"[^\p{L}\p{N}]+", " ") for p in parts)
+    cleaned = [chunk for part in words for chunk in pc.utf8_trim_whitespace(part).chunks]
+    return pa.chunked_array(cleaned, pa.string())
+
+
+def _same(
+    train: Rows, questions: pa.ChunkedArray, held_out: Rows, known: pa.ChunkedArray
+) -> set[int]:
+    """Places of the training rows that are held out."""
+    identities = {key for _, key in _keys(held_out, known, known)}
+    return {place for place, key in _keys(train, questions, known) if key in identities}
+
+
+def _keys(rows: Rows, questions: pa.ChunkedArray, among: Any) -> Iterator[tuple[int, Any]]:
+    """Place and identity of the rows whose normalised question is one of `among`."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if isinstance(among, pa.ChunkedArray):
+        among = among.combine_chunks()
+    places = np.flatnonzero(pc.is_in(questions, value_set=among))
+    return zip(places.tolist(), map(_identity, rows.examples(places)), strict=True)
+
+
+def _identity(row: Example) -> tuple[str, ...]:
+    parts = [row["question"], *row["options"], "", *row["context"]]
+    return tuple(re.sub(r"[\W_]+", " ", part.lower()).strip() or part for part in parts)
+
+
+def _near(questions: pa.ChunkedArray, known: pa.ChunkedArray) -> set[int]:
+    """Places of the long questions that share sequences with a long known one."""
+    index: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    sizes = {}
+    for place, grams in _sequences(known):
+        sizes[place] = len(grams)
+        for gram in grams:
+            index[gram].append(place)
+    near = set()
+    for place, grams in _sequences(questions) if index else ():
+        shared = Counter(other for gram in grams & index.keys() for other in index[gram])
+        if any(n >= SHARED * min(len(grams), sizes[other]) for other, n in shared.items()):
+            near.add(place)
+    return near
+
+
+def _sequences(questions: pa.ChunkedArray) -> Iterator[tuple[int, set[tuple[str, ...]]]]:
+    """Place and word sequences of the questions that are long enough."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    places = np.flatnonzero(pc.greater_equal(pc.count_substring(questions, " "), LONG - 1))
+    for place, question in zip(places.tolist(), questions.take(places).to_pylist(), strict=True):
+        words = question.split()
+        yield place, {tuple(words[i : i + NGRAM]) for i in range(len(words) - NGRAM + 1)}
+
+
+def _log_removed(count: int, of: int, why: str) -> None:
+    if count:
+        log.warning("dataset: removed %d of %d rows from %s", count, of, why)

@@ -1,0 +1,100 @@
+"""Files of records, read so that whatever is wrong with one is said with its file and line.
+
+Formats: JSON lines, JSON, CSV and TSV, all in UTF-8 (a byte order mark is skipped). JSON's NaN and
+Infinity, which are no JSON, come out as null. Parquet needs none of this: it carries its schema.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from medgrpo.dataset.record import Record
+from medgrpo.errors import UserError
+
+SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+
+
+def read_records(file: Path, columns: Sequence[str] | None = None) -> Iterator[Record]:
+    """The records of a .jsonl, .csv or .tsv file, or of a .json file that holds one list.
+
+    `columns` names the columns of a CSV or TSV file that has no header. Values of these are texts,
+    or None where a line ends early; a line that goes on too long has the key None. Raises
+    UserError with file and line.
+    """
+    suffix = file.suffix.lower()
+    if suffix == ".jsonl":
+        return _json_lines(file)
+    if suffix == ".json":
+        return _json_list(file)
+    if suffix in (".csv", ".tsv"):
+        return _separated(file, "," if suffix == ".csv" else "\t", columns)
+    raise UserError(f"dataset.path: {file} is none of {', '.join(SUFFIXES)}")
+
+
+def read_json(file: Path) -> Any:
+    """The one value of a JSON file. Raises UserError."""
+    return _decode("".join(_lines(file)), str(file))
+
+
+def _json_lines(file: Path) -> Iterator[Record]:
+    for number, line in enumerate(_lines(file), 1):
+        if line.strip():
+            value = _decode(line, f"{file}: line {number}")
+            if not isinstance(value, dict):
+                kind = type(value).__name__
+                raise UserError(f"{file}: line {number}: expected a JSON object, found {kind}")
+            yield value
+
+
+def _json_list(file: Path) -> Iterator[Record]:
+    records = read_json(file)
+    if not isinstance(records, list):
+        raise UserError(f"{file}: expected a list of objects, found {type(records).__name__}")
+    return iter(records)
+
+
+def _separated(file: Path, delimiter: str, columns: Sequence[str] | None) -> Iterator[Record]:
+    reader = csv.DictReader(_lines(file), fieldnames=columns, delimiter=delimiter, strict=True)
+    try:
+        names = reader.fieldnames or []
+        if len(set(names)) < len(names):
+            raise UserError(f"{file}: a column name occurs twice in {', '.join(names)}")
+        yield from reader
+    except csv.Error as error:
+        line = reader.line_num + 1  # where the row begins
+        raise UserError(f"{file}: line {line}: not valid CSV ({error})") from error
+
+
+def _lines(file: Path) -> Iterator[str]:
+    try:
+        with file.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{file}: line {number}: not UTF-8 ({error.reason}, byte {error.start} of the line); "
+            "save the file as UTF-8"
+        ) from error
+    except OSError as error:
+        raise UserError(f"dataset.path: cannot read {file}: {error.strerror}") from error
+
+
+def _decode(content: str, where: str) -> Any:
+    try:
+        return json.loads(content, object_pairs_hook=_unique, parse_constant=lambda name: None)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: not valid JSON ({error})") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> Record:
+    """An object; ValueError when a key occurs twice, of which JSON would silently keep the last."""
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in record if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} occurs twice in one object")
+    return record

@@ -1,0 +1,56 @@
+"""Reading fields out of a record that nobody has checked: what is missing or of a wrong type drops
+the row for a stated reason, and never raises anything else.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+Record = dict[str, Any]
+
+
+class Dropped(Exception):
+    """A row that cannot be used; the message is the reason, and reasons are counted."""
+
+
+def text(record: Record, key: str) -> str:
+    """A field's text (a number counts as its digits), stripped. Raises Dropped when there is none.
+
+    >>> text({"n": " 5 "}, "n")
+    '5'
+    """
+    value = _as_text(record.get(key))
+    if not value:
+        raise Dropped(f"no {key}")
+    return value
+
+
+def optional_text(record: Record, key: str) -> str:
+    """A field's text, "" where there is none.
+
+    >>> optional_text({"a": None}, "a")
+    ''
+    """
+    return _as_text(record.get(key))
+
+
+def texts(record: Record, key: str) -> list[str]:
+    """A field's list of texts, blank ones left out; null is an empty list, a text a list of one.
+
+    Raises Dropped when the field is, or holds, something else.
+
+    >>> texts({"passages": ["one", " ", "two"]}, "passages")
+    ['one', 'two']
+    """
+    value = record.get(key)
+    values = [value] if isinstance(value, str) else value or []
+    if not isinstance(values, list) or not all(isinstance(item, str | None) for item in values):
+        raise Dropped(f"{key} is no list of texts")
+    return [item.strip() for item in values if item and item.strip()]
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    return "" if isinstance(value, float) and math.isnan(value) else str(value).strip()

@@ -1,0 +1,86 @@
+"""Which file is which split, and what is held out where there is no file for it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medgrpo.dataset.read import SUFFIXES
+from medgrpo.dataset.rows import Rows
+from medgrpo.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+log = logging.getLogger(__name__)
+
+CARVED_SHARE = 0.05  # of the training rows, for each split where the source has no test rows
+
+SHARD = re.compile(r"-\d+-of-\d+$")  # train-00000-of-00002.parquet, as the hub stores splits
+
+
+def find_files(path: Path, names: Mapping[str, str]) -> dict[str, list[Path]]:
+    """The files of each split in a folder, or {"train": [path]} for a file.
+
+    `names` gives each split a pattern for a file's name without suffix. Several files are one
+    split when their names differ by numbers only (shards, batches). Raises UserError for a path
+    that is not there, a folder without training file and a split with two candidates.
+    """
+    if path.is_file():
+        return {"train": [path]}
+    if not path.is_dir():
+        raise UserError(f"dataset.path: there is no file or folder {path}")
+    files = [f for f in sorted(path.iterdir()) if f.is_file() and f.suffix.lower() in SUFFIXES]
+    found = {}
+    for split, pattern in names.items():
+        hits = [f for f in files if re.fullmatch(pattern, SHARD.sub("", f.stem), re.IGNORECASE)]
+        if len({re.sub(r"\d+", "", f.name) for f in hits}) > 1:
+            listed = ", ".join(f.name for f in hits)
+            raise UserError(f"dataset.path: {path} has several {split} files: {listed}")
+        if hits:
+            found[split] = hits
+    if "train" not in found:
+        listed = ", ".join(f.name for f in files[:10]) or f"no {', '.join(SUFFIXES)} file"
+        raise UserError(f"dataset.path: {path} has no training file (train.*); it has {listed}")
+    return found
+
+
+def carve(splits: Mapping[str, Rows]) -> dict[str, Rows]:
+    """Give train, validation and test, carving what is missing from train.
+
+    A validation split is as large as the given test split (at most half of train); without one,
+    each takes 5 %. Rows are drawn by a hash of their ids: the same ones on every machine, in
+    whatever order they come. Raises UserError for too few rows.
+    """
+    missing = [split for split in ("test", "validation") if split not in splits]
+    train = splits["train"]
+    order = in_hash_order(train)
+    given = min(splits["test"].size, len(order) // 2) if "test" in splits else None
+    size = max(1, given or int(len(order) * CARVED_SHARE))
+    if missing and len(order) <= len(missing) * size:
+        raise UserError(
+            f"dataset: {len(order)} usable training rows are too few to carve "
+            f"{' and '.join(missing)} from; give those files, or more rows"
+        )
+    carved = {}
+    for split in missing:
+        held, order = order[:size], order[size:]
+        carved[split] = train.select(sorted(held))
+    if missing:
+        log.info("dataset: carved %s from train, %d rows each", " and ".join(missing), size)
+        carved["train"] = train.select(sorted(order))
+    splits = {**splits, **carved}
+    return {split: splits[split] for split in ("train", "validation", "test")}
+
+
+def in_hash_order(rows: Rows) -> np.ndarray[Any, Any]:
+    """Places of the rows [n], in the order of a hash of their ids."""
+    import numpy as np
+
+    ids = (identity for part in rows.column("id").chunks for identity in part.to_pylist())
+    hashes = (hashlib.sha256(identity.encode()).digest()[:8] for identity in ids)
+    return np.argsort(np.fromiter(map(int.from_bytes, hashes), np.uint64), kind="stable")
