@@ -44,6 +44,7 @@ def main(argv: list[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(
         prog="python -m medgrpo.audit", description=__doc__, allow_abbrev=False,
+        usage="python -m medgrpo.audit [--rows ROWS] [KEY=VALUE ...]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--rows", type=int, default=20, help="held-out rows (default: 20)")
