@@ -94,7 +94,8 @@ def run(cfg: DictConfig) -> float:
         if judge is not None:
             folder.update_summary(judge=judge.report())  # the report shows what was paid
         write_report(folder)
-        folder.update_summary(score=result.score, primary_metric=metric)
+        spent = {"judge": judge.report()} if judge else {}
+        folder.update_summary(score=result.score, primary_metric=metric, **spent)
         closing_table(folder, metric)
     return math.nan if result.score is None else result.score
 

@@ -60,11 +60,22 @@ def closing_table(folder: RunFolder, primary_metric: str) -> None:
         console.print(_pair_line(pair))
     if folder.best.exists():
         console.print(_best_line(json.loads(folder.best.read_text(encoding="utf-8"))))
+    if judge := folder.summary.get("judge"):
+        console.print(_judge_line(judge["total"]))
     console.print(f"Everything is in {_short(folder.path)}", soft_wrap=True)
     for name, what in _FILES.items():
         path = folder.path / name
         if path.exists():
             console.print(f"  {name + '/' * path.is_dir():<20} {what}")
+
+
+def _judge_line(total: Mapping[str, Any]) -> str:
+    """What judging took, all rewards together (see medgrpo.judge.usage)."""
+    cached = total["cache_hits"] + total["verdict_hits"] + total["shared"]
+    return (
+        f"Judge: {total['verdicts']:,} verdicts, {total['failures']:,} failed, "
+        f"{total['calls']:,} calls, {cached:,} answered again, ${total['cost']:.2f}"
+    )
 
 
 def _figure_rows(stages: Mapping[str, Any], primary_metric: str) -> list[tuple[str, ...]]:

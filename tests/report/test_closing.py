@@ -126,3 +126,10 @@ def test_it_names_what_lies_in_the_folder_and_nothing_else(folder, close):
         "predictions.parquet",
         "adapter/",
     ]
+
+
+def test_what_judging_took_is_said(close, folder):
+    spent = {"verdicts": 1234, "failures": 5, "calls": 70, "cache_hits": 8, "verdict_hits": 9}
+    folder.summary["judge"] = {"total": {**spent, "shared": 1, "cost": 0.126}}
+    output = close({"before": held_out([WRONG]), "after": held_out([RIGHT])})
+    assert "Judge: 1,234 verdicts, 5 failed, 70 calls, 18 answered again, $0.13" in output
