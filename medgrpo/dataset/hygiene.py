@@ -106,8 +106,9 @@ def balance_line(train: Rows, test: Rows) -> str | None:
     [(commonest, _)] = counts[0].most_common(1)
     baseline = counts[1][commonest] / counts[1].total()
     return (
-        f"labels: train {shares[0]}; test {shares[1]}; "
-        f'always answering "{commonest}" scores {baseline:.1%} on test'
+        f"train labels {shares[0]}\n"
+        f"  test labels {shares[1]}\n"
+        f'  always answering "{commonest}" scores {baseline:.1%} on test'
     )
 
 

@@ -81,6 +81,9 @@ def in_hash_order(rows: Rows) -> np.ndarray[Any, Any]:
     """Places of the rows [n], in the order of a hash of their ids."""
     import numpy as np
 
-    ids = (identity for part in rows.column("id").chunks for identity in part.to_pylist())
-    hashes = (hashlib.sha256(identity.encode()).digest()[:8] for identity in ids)
-    return np.argsort(np.fromiter(map(int.from_bytes, hashes), np.uint64), kind="stable")
+    hashes = (
+        int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8])
+        for part in rows.column("id").chunks
+        for identity in part.to_pylist()
+    )
+    return np.argsort(np.fromiter(hashes, np.uint64), kind="stable")

@@ -72,7 +72,7 @@ def say_best(
     """
     if state.best_global_step:
         step, value = state.best_global_step, state.best_metric
-        reason = f"the best {measure} of validation rows, {value:.4f}"
+        reason = f"{measure} {value:.4f} on validation rows"
     else:
         step, value, measure = state.global_step, None, "none"
         reason = "the last one, for nothing was measured on validation rows"

@@ -107,8 +107,9 @@ def test_the_constant_answer_is_trains_commonest_on_test():
     train = rows(*(row(f"q{i}", label="yes" if i else "no") for i in range(4)))
     test = rows(*(row(f"t{i}", label="no" if i else "yes") for i in range(5)))
     assert balance_line(train, test) == (
-        "labels: train no 25.0%, yes 75.0%; test no 80.0%, yes 20.0%; "
-        'always answering "yes" scores 20.0% on test'
+        "train labels no 25.0%, yes 75.0%\n"
+        "  test labels no 80.0%, yes 20.0%\n"
+        '  always answering "yes" scores 20.0% on test'
     )
     assert balance_line(train, rows(row("a; b", label=None))) is None
 

@@ -45,7 +45,7 @@ def test_the_highest_score_at_a_checkpoint_is_best(tmp_path: Path, caplog: Any) 
         "step": 4, "epoch": pytest.approx(0.4), "measure": "eval_score", "value": 0.6
     }  # fmt: skip
     assert wandb.summary["best/step"] == 4
-    assert "step 4 (epoch 0.40), the best eval_score of validation rows, 0.6000" in caplog.text
+    assert "step 4 (epoch 0.40), eval_score 0.6000 on validation rows" in caplog.text
 
 
 @pytest.mark.parametrize("scores", [[None, None], []])

@@ -221,5 +221,5 @@ def test_the_default_over_fits_on_purpose(medgrpo: Command, tmp_path: Path) -> N
     best = json.loads((tmp_path / "run" / "best.json").read_text())
     assert best["value"] == min(validation.values())
     assert 0 < best["epoch"] < 10
-    assert validation[10] > 1.05 * best["value"]
+    assert validation[10] > 1.02 * best["value"]
     assert "over-fit" in (tmp_path / "run" / "report.html").read_text().lower()
