@@ -58,7 +58,8 @@ def run(cfg: DictConfig) -> float:
         seed_everything(cfg.seed)
         policy = model.load(lora)
         say_unused_gpu(cfg)
-        data = add_prompts(data, prompt, policy.tokenizer, dataset.max_prompt_tokens)
+        budget = dataset.max_prompt_tokens, dataset.over_length
+        data = add_prompts(data, prompt, policy.tokenizer, *budget)
         if not folder.passport.exists():
             folder.write_passport(overrides=overrides(), seed=cfg.seed, dataset=fingerprint(data))
 

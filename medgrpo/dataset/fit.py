@@ -1,78 +1,208 @@
-"""Render prompts and keep them within the token budget by leaving out context."""
+"""Render prompts, and keep them within the token budget by leaving out context.
+
+Both happen when a row is read (`with_transform`, the way of datasets' own documentation to
+tokenise on the fly): rendering and cutting 211,269 abstracts ahead takes a minute, for a run that
+may read a thousand of them. What has to be known ahead is which rows stay too long without any
+passage, and the longest questions tell.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.prompt import Prompt
+from medgrpo.dataset.rows import FIELDS, Rows
+from medgrpo.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
     from datasets import Dataset, DatasetDict
     from transformers import PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
 
+BATCH = 500  # rows measured at a time
+COUNTED = 300  # rows; of longer splits, as many are looked at to say how many lose passages
+HASHED = 4000  # rows at a time
+SEAM = 16  # tokens, where template and text meet
+
 
 def add_prompts(
-    data: DatasetDict, prompt: Prompt, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+    data: DatasetDict,
+    prompt: Prompt,
+    tokenizer: PreTrainedTokenizerBase,
+    max_tokens: int,
+    over_length: Literal["trim", "drop"] = "trim",
 ) -> DatasetDict:
-    """Add the column `prompt` (chat messages) to every split.
+    """Give every row the key `prompt` (chat messages); it is made when the row is read.
 
     A prompt over `max_tokens` loses its last passages, never its question. What is still over is
     left out of train and kept in validation and test, so that no benchmark changes its size.
+    With `over_length="drop"`, training rows over the budget are left out instead of trimmed.
     """
     from datasets import DatasetDict
 
-    def length(messages: list[dict[str, str]]) -> int:
-        ids = tokenizer.apply_chat_template(
-            messages,
+    fitting = Fitting(prompt, tokenizer, max_tokens)
+    fitted = {}
+    for split, rows in data.items():
+        drop = over_length == "drop" and split == "train"
+        over = _over(rows, fitting) if drop else _over_without_context(rows, fitting)
+        fitted[split] = _without(rows, over) if split == "train" else rows
+        if over:
+            fate = "left out" if split == "train" else "kept"
+            log.warning(
+                "prompts: %d %s rows over %d tokens, %s", len(over), split, max_tokens, fate
+            )
+        _log_cut(split, fitted[split], fitting)
+    return DatasetDict({split: rows.with_transform(fitting) for split, rows in fitted.items()})
+
+
+@dataclass
+class Fitting:
+    """The transform of a split: `prompt`, and `context` without what does not fit."""
+
+    prompt: Prompt
+    tokenizer: PreTrainedTokenizerBase
+    max_tokens: int
+
+    def __call__(self, columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        """A batch of rows; columns that are asked for alone pass through."""
+        if not columns.keys() >= set(FIELDS):
+            return columns
+        rows = [self.fit(row) for row in _rows(columns)]
+        return {key: [row[key] for row in rows] for key in [*columns, "prompt"]}
+
+    def fit(self, row: Example) -> dict[str, Any]:
+        """The row with its prompt and the passages that fit."""
+        passages = list(row["context"])
+        while passages and self.tokens([{**row, "context": passages}])[0] > self.max_tokens:
+            passages.pop()
+        fitted = Example(**{**row, "context": passages})
+        return {**fitted, "prompt": self.prompt.messages(fitted)}
+
+    def tokens(self, rows: Sequence[Any]) -> list[int]:
+        """The length of each row's whole prompt."""
+        return [len(ids) for ids in self._encode([self.prompt.messages(row) for row in rows])]
+
+    def most(self, row: Example) -> int:
+        """At least as many tokens as the row's prompt has, without counting them.
+
+        A token is a byte of text or more; around the texts, there is what an empty chat has.
+        """
+        messages = self.prompt.messages(row)
+        [empty] = self._encode([[{**message, "content": ""} for message in messages]])
+        return len(empty) + SEAM + sum(len(message["content"].encode()) for message in messages)
+
+    def _encode(self, chats: list[list[dict[str, str]]]) -> list[list[int]]:
+        return self.tokenizer.apply_chat_template(
+            chats,
             add_generation_prompt=True,
             tokenize=True,
             return_dict=False,
-            **prompt.chat_template_kwargs,
+            **self.prompt.chat_template_kwargs,
         )
-        return len(ids)
-
-    def render(row: dict[str, Any]) -> dict[str, Any]:
-        messages = prompt.messages(cast(Example, row))
-        tokens, passages = length(messages), list(row["context"])
-        cut = 0
-        while tokens > max_tokens and passages:
-            passages.pop()
-            cut += 1
-            messages = prompt.messages(cast(Example, {**row, "context": passages}))
-            tokens = length(messages)
-        return {"prompt": messages, "context": passages, "_cut": cut, "_tokens": tokens}
-
-    return DatasetDict(
-        {split: _report(split, rows.map(render), max_tokens) for split, rows in data.items()}
-    )
 
 
-def _report(split: str, rows: Dataset, max_tokens: int) -> Dataset:
-    cut = sum(passages > 0 for passages in rows["_cut"])
-    over = [i for i, tokens in enumerate(rows["_tokens"]) if tokens > max_tokens]
+def _without(rows: Dataset, places: list[int]) -> Dataset:
+    """The rows but those at `places`. Raises UserError when none is left."""
+    if len(places) == len(rows):
+        raise UserError("dataset.max_prompt_tokens: every training row is longer; raise it")
+    return rows.select(sorted(set(range(len(rows))) - set(places))) if places else rows
+
+
+def _over(rows: Dataset, fitting: Fitting) -> list[int]:
+    """Places of the rows whose prompt is over the budget; measures every row."""
+    lengths = [n for part in rows.iter(BATCH) for n in fitting.tokens(list(_rows(part)))]
+    return [place for place, tokens in enumerate(lengths) if tokens > fitting.max_tokens]
+
+
+def _over_without_context(rows: Dataset, fitting: Fitting) -> list[int]:
+    """Places of the rows that are over the budget even without a passage.
+
+    Longest questions (and options) first, until they are so short that all others fit.
+    """
+    import numpy as np
+
+    order = np.argsort(-_sizes(rows), kind="stable")
+    over = []
+    for start in range(0, len(order), BATCH):
+        places = order[start : start + BATCH]
+        bare = [Example(**{**row, "context": []}) for row in _rows(rows[places])]
+        if fitting.most(bare[0]) <= fitting.max_tokens:
+            break
+        lengths = zip(places.tolist(), fitting.tokens(bare), strict=True)
+        over += [place for place, tokens in lengths if tokens > fitting.max_tokens]
+    return over
+
+
+def _sizes(rows: Dataset) -> np.ndarray[Any, Any]:
+    """Bytes of question and options, by row."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    found = Rows.behind(rows)
+    options = found.column("options")
+    each = np.asarray(pc.binary_length(pc.list_flatten(options)))
+    ends = np.cumsum(np.asarray(pc.list_value_length(options)))
+    total = np.concatenate([[0], np.cumsum(each)])[np.concatenate([[0], ends])]
+    return np.asarray(pc.binary_length(found.column("question"))) + np.diff(total)
+
+
+def _log_cut(split: str, rows: Dataset, fitting: Fitting) -> None:
+    """Say how many rows lose passages, of all rows or of some evenly spread ones."""
+    import numpy as np
+
+    looked = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), COUNTED)).astype(int))
+    with_context = [row for row in _rows(rows[looked]) if row["context"]]
+    lengths = fitting.tokens(with_context) if with_context else []
+    cut = sum(tokens > fitting.max_tokens for tokens in lengths)
     if cut:
-        log.warning("prompts: %d of %d %s rows lost passages to fit", cut, len(rows), split)
-    if over:
-        fate = "left out" if split == "train" else "kept"
-        log.warning("prompts: %d %s rows over %d tokens, %s", len(over), split, max_tokens, fate)
-    if over and split == "train":
-        rows = rows.select(sorted(set(range(len(rows))) - set(over)))
-    return rows.remove_columns(["_cut", "_tokens"])
+        sample = "" if len(looked) == len(rows) else f" (of {len(rows)}, evenly spread)"
+        log.warning(
+            "prompts: %d of %d %s rows%s lose passages to fit", cut, len(looked), split, sample
+        )
+
+
+def _rows(columns: dict[str, list[Any]]) -> Iterator[Example]:
+    for values in zip(*columns.values(), strict=True):
+        yield dict(zip(columns, values, strict=True))  # type: ignore[misc]
 
 
 def fingerprint(data: DatasetDict) -> dict[str, dict[str, Any]]:
-    """Rows and a content hash of every split: what a run was trained and tested on."""
+    """Rows and a content hash of every split, as loaded: what a run was trained and tested on."""
     return {split: {"rows": len(rows), "sha256": _sha256(rows)} for split, rows in data.items()}
 
 
 def _sha256(rows: Dataset) -> str:
+    """Equal for equal rows in equal order, however Arrow has them in memory."""
     digest = hashlib.sha256()
-    for row in rows:
-        digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False).encode())
+    found = Rows.behind(rows)
+    for start in range(0, found.size, HASHED):
+        batch = found.take(slice(start, start + HASHED))
+        for name in batch.column_names:
+            _hash(batch.column(name).combine_chunks(), digest)
     return digest.hexdigest()
+
+
+def _hash(values: pa.Array, digest: Any) -> None:
+    """Lengths (-1 for null), then the texts; of a list column, its own lengths before them."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    is_list = pa.types.is_list(values.type)
+    lengths = (pc.list_value_length if is_list else pc.binary_length)(values)
+    digest.update(memoryview(pc.fill_null(lengths, -1).to_numpy()))
+    if is_list:
+        _hash(values.flatten(), digest)
+    elif len(values):
+        values = pc.fill_null(values, "")
+        _, ends, content = values.buffers()
+        ends = np.frombuffer(ends, np.int32)[values.offset : values.offset + len(values) + 1]
+        digest.update(memoryview(content or b"")[ends[0] : ends[-1]])

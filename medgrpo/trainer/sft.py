@@ -86,8 +86,10 @@ def as_completions(rows: Dataset, prompt: Prompt) -> Dataset:
 
     Raises UserError when none is left.
     """
-    said = [completion(cast(Example, row), prompt.style) for row in rows]
-    kept = [index for index, text in enumerate(said) if text is not None]
+    from datasets import Dataset
+
+    taught = [(row["prompt"], completion(cast(Example, row), prompt.style)) for row in rows]
+    kept = [(asked, said) for asked, said in taught if said is not None]
     if not kept:
         raise UserError(
             "prompt=reasoning: no row has an explanation to learn reasoning from; use "
@@ -95,10 +97,13 @@ def as_completions(rows: Dataset, prompt: Prompt) -> Dataset:
         )
     if len(kept) < len(rows):
         log.warning("sft: %d of %d rows left out: no explanation", len(rows) - len(kept), len(rows))
-    turns = [[{"role": "assistant", "content": said[index]}] for index in kept]
-    kwargs = [prompt.chat_template_kwargs] * len(kept) if prompt.chat_template_kwargs else None
-    pairs = rows.select(kept).select_columns(["prompt"]).add_column("completion", turns)
-    return pairs.add_column("chat_template_kwargs", kwargs) if kwargs else pairs
+    columns = {
+        "prompt": [asked for asked, _ in kept],
+        "completion": [[{"role": "assistant", "content": said}] for _, said in kept],
+    }
+    if prompt.chat_template_kwargs:
+        columns["chat_template_kwargs"] = [prompt.chat_template_kwargs] * len(kept)
+    return Dataset.from_dict(columns)
 
 
 def completion(row: Example, style: str) -> str | None:
