@@ -64,10 +64,10 @@ def measure(way: str, folder: Path) -> dict[str, float]:
 
     Libraries, prompt and tokenizer are there before, as they are in a run for either way.
     """
+    from medgrpo.dataset.prompt import Prompt  # isort: skip (first, as in a run)
+
     import datasets
     from transformers import AutoTokenizer
-
-    from medgrpo.dataset.prompt import Prompt
 
     datasets.disable_progress_bars()
     load = datasets.load_dataset

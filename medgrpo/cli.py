@@ -20,6 +20,8 @@ from typing import NoReturn
 
 from hydra import main as hydra_main
 from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from medgrpo.compose import problems
@@ -37,7 +39,12 @@ def main(argv: list[str] | None = None, task: Callable[[DictConfig], object] | N
     """
 
     def started(cfg: DictConfig) -> object:  # Hydra needs a plain function
-        return (task or _task)(cfg)
+        try:
+            return (task or _task)(cfg)
+        except (UserError, RunStopped) as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise  # Hydra names the job, and goes on with the others
+            raise SystemExit(_told(error)) from error
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, whole, instead of being printed
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -48,8 +55,7 @@ def main(argv: list[str] | None = None, task: Callable[[DictConfig], object] | N
         sys.argv = [sys.argv[0], *argv]
         hydra_main(config_path=str(CONF), config_name="config", version_base="1.3")(started)()
     except (UserError, RunStopped) as error:
-        print(f"medgrpo: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UserError) else 1
+        return _told(error)
     except KeyboardInterrupt:
         print("medgrpo: interrupted", file=sys.stderr)
         return 130
@@ -58,6 +64,12 @@ def main(argv: list[str] | None = None, task: Callable[[DictConfig], object] | N
     finally:
         compare_jobs()
     return 0
+
+
+def _told(error: UserError | RunStopped) -> int:
+    """Show what ended the command; returns its exit code."""
+    print(f"medgrpo: {error}", file=sys.stderr)
+    return 2 if isinstance(error, UserError) else 1
 
 
 def _task(cfg: DictConfig) -> float:

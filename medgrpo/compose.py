@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -45,6 +46,7 @@ from medgrpo.overrides import (
 from medgrpo.validate import validate
 
 PROFILE = os.environ.get("MEDGRPO_PROFILE") or "laptop"
+MADE_BY_RUNS = ("summary.json", "multirun.yaml")
 ConfigStore.instance().store(group="profile", name="default", node={"defaults": [PROFILE]})
 
 
@@ -69,6 +71,9 @@ def problems(args: Namespace) -> list[str]:
             jobs = _jobs(args, overrides)
         except HydraException as error:  # a kind of sweep that Hydra's own sweeper does not know
             return [said(Problem("sweep", str(error)), TYPED)]
+        if twice := [job for job, times in Counter(map(_job_line, jobs)).items() if times > 1]:
+            again = Problem("sweep", f"the same job more than once: {'; '.join(twice)}")
+            return [said(again, TYPED)]
         return list(dict.fromkeys(line for job in jobs for line in _job_problems(args, job)))
 
 
@@ -117,17 +122,26 @@ def _file_problems(file: Path) -> Iterator[Problem]:
 
 def _jobs(args: Namespace, overrides: list[Override]) -> list[list[Override]]:
     """The overrides of every job: one for a run, the product of the choices for a sweep."""
+    name = args.config_name or "config"
     single = [override for override in overrides if not override.is_sweep_override()]
-    base = _attempt(args.config_name or "config", tuple(_lines(single)))
-    sweep, params = args.multirun, {}
-    if isinstance(base, DictConfig):  # else it is told in full when the jobs are composed
-        sweep = sweep or base.hydra.mode == RunMode.MULTIRUN
+    base = _attempt(name, tuple(_lines(single)))
+    if not isinstance(base, DictConfig):  # it is told in full when the jobs are composed
+        base = _attempt(name, tuple(_lines([o for o in single if is_group(o)])))
+    # a choice that does not exist may be the one that makes the sweep
+    sweep, params = True, {}
+    if isinstance(base, DictConfig):
+        sweep = args.multirun or base.hydra.mode == RunMode.MULTIRUN
         params = dict(base.hydra.sweeper.get("params") or {}) if sweep else {}
     if not sweep:
         return [overrides]
     parser = OverridesParser.create()
     overrides = [*parser.parse_overrides([f"{k}={v}" for k, v in params.items()]), *overrides]
     return [parser.parse_overrides(job) for job in BasicSweeper.split_arguments(overrides, None)[0]]
+
+
+def _job_line(job: Sequence[Override]) -> str:
+    """A job as it would be typed."""
+    return " ".join(_lines(job))
 
 
 def _compose(name: str, lines: Sequence[str]) -> DictConfig:
@@ -170,7 +184,7 @@ def _job_problems(args: Namespace, overrides: list[Override]) -> list[str]:
     if refusal is None and (args.cfg or args.info or args.help):
         return []
     place = cfg.hydra.sweep if args.multirun else cfg.hydra.run
-    wrong = [*_hydra_problems(cfg.hydra, place), *validate(cfg)]
+    wrong = [*_hydra_problems(cfg, place), *validate(cfg)]
     keys = {problem.key for problem in wrong}
     wrong = [problem for problem in mismatched if problem.key not in keys] + wrong
     told = Origins(name, lines, cfg, *_typed(overrides)).tell(wrong) if wrong else []
@@ -227,9 +241,9 @@ def _beside(bare: DictConfig, key: str) -> list[str] | None:
     return [str(name) for name in node] if OmegaConf.is_dict(node) else None
 
 
-def _hydra_problems(hydra: DictConfig, place: DictConfig) -> Iterator[Problem]:
-    """What Hydra itself would stumble over after composing."""
-    if not isinstance(hydra.verbose, bool | str | ListConfig):
+def _hydra_problems(cfg: DictConfig, place: DictConfig) -> Iterator[Problem]:
+    """What Hydra itself would stumble over after composing, and a folder that is in use."""
+    if not isinstance(cfg.hydra.verbose, bool | str | ListConfig):
         yield Problem("hydra.verbose", "should be true, false, a logger's name or a list of them")
     try:
         folder = Path(place.dir).absolute()
@@ -240,6 +254,12 @@ def _hydra_problems(hydra: DictConfig, place: DictConfig) -> Iterator[Problem]:
         yield Problem("output_dir", "is empty; name a folder")
     elif not there.is_dir() or not os.access(there, os.W_OK):
         yield Problem("output_dir", f"cannot be made: {there} is no folder that can be written to")
+    elif not cfg.get("resume") and any((folder / file).exists() for file in MADE_BY_RUNS):
+        yield Problem(
+            "output_dir",
+            f"{shown_path(folder)} holds a run or sweep; resume={shown_path(folder)} goes on with "
+            "it, another name starts anew",
+        )
 
 
 def _explained(error: Exception, overrides: Sequence[Override]) -> str:

@@ -20,6 +20,7 @@ from medgrpo.config import Problem
 
 def contradictions(values: dict[str, Any]) -> Iterator[Problem]:
     """Problems between the values of a config that is valid key by key."""
+    yield from _launch()
     yield from _data(values["dataset"])
     yield from _model(values["model"])
     yield from _engine(values["evaluation"], values["model"], values["trainer"])
@@ -32,13 +33,25 @@ def contradictions(values: dict[str, Any]) -> Iterator[Problem]:
             yield from _sft(key, node)
     if getattr(trainer, "config_class", None) == "GRPOConfig":
         yield from _rewards(values["rewards"])
+        processes = values["launch"]["nproc_per_node"]
         from medgrpo.trainer.fields import defaults_of
 
         args = defaults_of("GRPOConfig") | values["trainer"]["args"]
-        yield from _generation_batch(args)
-        yield from _checkpoints(args)
+        yield from _generation_batch(args, processes)
+        yield from _checkpoints(args, processes)
         yield from _unusable(args)
         yield from _vllm(values["model"], args)
+
+
+def _launch() -> Iterator[Problem]:
+    """Under torchrun each process would make a run of its own; ours starts torchrun itself."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1:
+        yield Problem(
+            "launch.nproc_per_node",
+            f"this is one of {processes} processes, and each would make a run of its own; "
+            f"without torchrun: python -m medgrpo launch.nproc_per_node={processes}",
+        )
 
 
 def _data(dataset: dict[str, Any]) -> Iterator[Problem]:
@@ -127,9 +140,8 @@ def _rewards(rewards: dict[str, Any]) -> Iterator[Problem]:
         yield Problem("rewards", "every weight is 0: nothing could be learnt")
 
 
-def _generation_batch(args: dict[str, Any]) -> Iterator[Problem]:
+def _generation_batch(args: dict[str, Any], processes: int) -> Iterator[Problem]:
     """GRPOConfig.__post_init__: a batch of completions must hold whole groups."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
     size, group = args["per_device_train_batch_size"], args["num_generations"]
     if args["generation_batch_size"] and args["steps_per_generation"]:
         yield Problem(
@@ -146,7 +158,7 @@ def _generation_batch(args: dict[str, Any]) -> Iterator[Problem]:
             )
         origin = "generation_batch_size"
     else:
-        steps = _steps_per_generation(args)
+        steps = _steps_per_generation(args, processes)
         batch = size * steps * processes
         origin = f"{size} per device x {steps} per generation x {processes} processes"
     if group is None or batch % group:
@@ -158,20 +170,20 @@ def _generation_batch(args: dict[str, Any]) -> Iterator[Problem]:
         )
 
 
-def _steps_per_generation(args: dict[str, Any]) -> int:
+def _steps_per_generation(args: dict[str, Any], processes: int) -> int:
     """Forward passes fed by one generation, as GRPOConfig derives it."""
     if args["generation_batch_size"]:
-        processes = int(os.environ.get("WORLD_SIZE", "1"))
         step = args["per_device_train_batch_size"] * processes
         return max(1, args["generation_batch_size"] // step)
     return args["steps_per_generation"] or args["gradient_accumulation_steps"]
 
 
-def _checkpoints(args: dict[str, Any]) -> Iterator[Problem]:
+def _checkpoints(args: dict[str, Any], processes: int) -> Iterator[Problem]:
     """A checkpoint amid a generation batch loses the rest of it: resuming would differ."""
     if args["save_strategy"] != "steps":
         return
-    every, saved = _steps_per_generation(args) * args["num_iterations"], args["save_steps"]
+    saved = args["save_steps"]
+    every = _steps_per_generation(args, processes) * args["num_iterations"]
     whole = every // math.gcd(every, args["gradient_accumulation_steps"])
     if saved < 1 or saved != int(saved):
         yield Problem("trainer.args.save_steps", f"{saved} should be a whole number of steps")

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from medgrpo.dataset.fit import add_prompts, fingerprint
 from medgrpo.evaluation.write import write_evaluation
 from medgrpo.judge.client import Judge
+from medgrpo.model.base import Policy
 from medgrpo.model.memory import Load
 from medgrpo.model.preflight import preflight
 from medgrpo.model.save import save_policy
@@ -28,6 +29,7 @@ from medgrpo.report.run_report import write_report
 from medgrpo.rewards.base import Reward
 from medgrpo.rundir import RunFolder
 from medgrpo.tracking.names import varied
+from medgrpo.trainer.base import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +45,12 @@ def run(cfg: DictConfig) -> float:
         log.info("profile: %s (%s)", cfg.profile.name, cfg.profile.summary)
 
         dataset, model, lora = build(cfg.dataset), build(cfg.model), build(cfg.lora)
-        trainer, first = build(cfg.trainer), build(cfg.first_trainer)
+        first, trainer = build(cfg.first_trainer), build(cfg.trainer)
         evaluation = build(cfg.evaluation)
-        tokens = (dataset.max_prompt_tokens, evaluation.max_new_tokens)
-        load = Load.of(trainer.args, *tokens, evaluation.batch_size)
+        sizes = dataset.max_prompt_tokens, evaluation.max_new_tokens, evaluation.batch_size
+        loads = [Load.of(part.args, *sizes) for part in (first, trainer) if part]
         hub_id = dataset.dataset_id if dataset.source == "hub" else None
-        preflight(model, lora, load, folder.path, hub_id)
+        preflight(model, lora, loads, folder.path, hub_id)
 
         data = dataset.load()
         prompt = build(cfg.prompt)
@@ -72,9 +74,7 @@ def run(cfg: DictConfig) -> float:
         reading: dict[str, Any] = {"prompt": prompt, "primary_metric": metric}
         evaluate = partial(evaluation, **reading)
         held_out = partial(evaluate, policy, data[evaluation.split], rewards)
-        trainings = {f"after_{first.name}": (first, folder.part(first.name))} if first else {}
-        if trainer.changes(policy):
-            trainings["after"] = (trainer, folder)
+        trainings = trainings_of(first, trainer, policy, folder)
 
         with trainer.starting_point(policy):
             stages = {"before": held_out()}
@@ -92,11 +92,9 @@ def run(cfg: DictConfig) -> float:
             build(cfg.export)(policy, folder, data[evaluation.split], result, evaluate)
         for _, place in trainings.values():
             plot_run(place, tracked)
-        if judge is not None:
-            folder.update_summary(judge=judge.report())  # the report shows what was paid
-        write_report(folder)
         spent = {"judge": judge.report()} if judge else {}
         folder.update_summary(score=result.score, primary_metric=metric, **spent)
+        write_report(folder)
         closing_table(folder, metric)
     return math.nan if result.score is None else result.score
 
@@ -107,6 +105,14 @@ def build(node: DictConfig | None, **given: Any) -> Any:
     Its values arrive as plain lists and dicts, and its errors as they are raised.
     """
     return node and instantiate(node, _convert_="all", _partial_=True)(**given)
+
+
+def trainings_of(
+    first: Trainer | None, trainer: Trainer, policy: Policy, folder: RunFolder
+) -> dict[str, tuple[Trainer, RunFolder]]:
+    """The trainings in their order, under the name of the stage that each ends; with its place."""
+    trainings = {f"after_{first.name}": (first, folder.part(first.name))} if first else {}
+    return trainings | ({"after": (trainer, folder)} if trainer.changes(policy) else {})
 
 
 def open_judge(cfg: DictConfig, folder: RunFolder, stack: ExitStack) -> Judge | None:

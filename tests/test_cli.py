@@ -93,6 +93,11 @@ CONTRADICTIONS = [
     bad("trainer.args.num_generations=1", "trainer.args.num_generations", "equal to 2"),
     bad("profile.grpo.num_generations=7", "profile.grpo.num_generations, command line"),
     bad(
+        "launch.nproc_per_node=3 trainer.args.num_generations=64",
+        "trainer.args.num_generations",
+        "x 3 processes",
+    ),
+    bad(
         "trainer.args.steps_per_generation=4 trainer.args.num_iterations=2",
         "trainer.args.save_steps",
         "no multiple of 8",
@@ -128,6 +133,7 @@ SPELLING = [
     bad("=8", "=8", "KEY=VALUE"),
     bad("lora.r=8,16", "lora.r=8,16", "add -m"),
     bad("lora.r=8 lora.r=16", "lora.r", "more than once"),
+    bad("-m lora.r=8,4,8 seed=1", "the same job more than once: lora.r=8 seed=1"),
     bad("model=tiny model=tiny", "model", "more than once"),
     bad("+lora.r=8", "lora.r", "drop the +"),
     bad("seed=1 --fast", "--fast", "unrecognized"),
@@ -270,7 +276,7 @@ def test_refused(refusals, index):
     ("env", "argv", "says"),
     [
         ({"MEDGRPO_PROFILE": "laptp"}, [], "MEDGRPO_PROFILE=laptp (environment): no such choice"),
-        ({"WORLD_SIZE": "3"}, ["trainer.args.num_generations=64"], "x 3 processes"),
+        ({"WORLD_SIZE": "3"}, [], "without torchrun: python -m medgrpo launch.nproc_per_node=3"),
         ({}, ["lora.rr=8"], "lora.rr (command line): no such key; did you mean lora.r?"),
     ],
 )
@@ -310,6 +316,38 @@ def test_bad_job_of_a_preset_sweep(medgrpo, tmp_path):
     assert done.returncode == 2
     assert "lora.r" in done.stderr
     assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["sweep=lora_rnk", "lora.r=2,4"], "no such choice as lora_rnk; did you mean lora_rank?"),
+        (["sweep=lora_rank", "lora.r=2,4", "lora.rr=3"], "lora.rr (command line): no such key"),
+    ],
+)
+def test_a_mistake_beside_a_preset_is_the_only_thing_told(medgrpo, argv, says):
+    done = medgrpo(*argv)
+    assert done.returncode == 2
+    assert "1 problem" in done.stderr
+    assert says in done.stderr
+
+
+@pytest.mark.parametrize(("made", "argv"), [("summary.json", []), ("multirun.yaml", ["-m"])])
+def test_a_folder_that_holds_a_run_is_not_written_over(medgrpo, tmp_path, made, argv):
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / made).write_text("{}")
+    before = tree(tmp_path)
+    done = medgrpo(*argv, "seed=1", "output_dir=used")
+    assert done.returncode == 2
+    assert "output_dir (command line): used holds a run or sweep; resume=used goes" in done.stderr
+    assert tree(tmp_path) == before
+
+
+def test_what_a_run_finds_wrong_is_one_message(medgrpo, tmp_path):
+    (tmp_path / "rows.json").write_text("{}")
+    done = medgrpo("dataset=pubmedqa", "dataset.source=path", "dataset.path=rows.json")
+    assert done.returncode == 2
+    assert done.stderr == "medgrpo: rows.json: there are no rows\n"
 
 
 def test_messages_fit_a_terminal(tmp_path):

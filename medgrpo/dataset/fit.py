@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BATCH = 500  # rows measured at a time
+BATCH = 500  # rows read at a time to be measured
+ENCODED = 50  # of them tokenised at a time: a token takes 100 bytes until it is counted
 COUNTED = 300  # rows; of longer splits, as many are looked at to say how many lose passages
 HASHED = 4000  # rows at a time
 SEAM = 16  # tokens, where template and text meet
@@ -88,7 +89,12 @@ class Fitting:
 
     def tokens(self, rows: Sequence[Any]) -> list[int]:
         """The length of each row's whole prompt."""
-        return [len(ids) for ids in self._encode([self.prompt.messages(row) for row in rows])]
+        parts = (rows[start : start + ENCODED] for start in range(0, len(rows), ENCODED))
+        return [
+            len(ids)
+            for part in parts
+            for ids in self._encode([self.prompt.messages(row) for row in part])
+        ]
 
     def most(self, row: Example) -> int:
         """At least as many tokens as the row's prompt has, without counting them.

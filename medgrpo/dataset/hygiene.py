@@ -23,6 +23,7 @@ from medgrpo.dataset.splits import in_hash_order
 from medgrpo.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
 log = logging.getLogger(__name__)
@@ -34,14 +35,15 @@ SHARED = 0.5  # of the sequences of the shorter question
 
 def without_repeats(rows: Rows) -> Rows:
     """Training rows without those that repeat an earlier one, whatever their ids; counted."""
-    import pyarrow.compute as pc
+    import numpy as np
 
-    questions = normalised(rows.column("question"))
-    counts = pc.value_counts(questions)
-    repeated = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    # Of the questions, hashes are compared: a table of 211,269 texts would take 50 MB.
+    parts = _normalised_parts(rows.column("question"))
+    hashes = np.fromiter((hash(text) for part in parts for text in part.to_pylist()), np.int64)
+    values, counts = np.unique(hashes, return_counts=True)
     seen: set[Any] = set()
     repeats = set()
-    for place, key in _keys(rows, questions, repeated):
+    for place, key in _keys(rows, np.flatnonzero(np.isin(hashes, values[counts > 1]))):
         if key in seen:
             repeats.add(place)
         seen.add(key)
@@ -115,31 +117,34 @@ def balance_line(train: Rows, test: Rows) -> str | None:
 def normalised(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     """Lower-case words of any script, one space between."""
     import pyarrow as pa
+
+    return pa.chunked_array(_normalised_parts(texts), pa.string())
+
+
+def _normalised_parts(texts: pa.ChunkedArray) -> Iterator[pa.StringArray]:
+    """The same, 10,000 texts at a time."""
     import pyarrow.compute as pc
 
-    parts = (texts.slice(start, 10_000) for start in range(0, len(texts), 10_000))  # little at once
-    words = (pc.replace_substring_regex(pc.utf8_lower(p), r"[^\p{L}\p{N}]+", " ") for p in parts)
-    cleaned = [chunk for part in words for chunk in pc.utf8_trim_whitespace(part).chunks]
-    return pa.chunked_array(cleaned, pa.string())
+    for start in range(0, len(texts), 10_000):
+        lower = pc.utf8_lower(texts.slice(start, 10_000))
+        words = pc.replace_substring_regex(lower, r"[^\p{L}\p{N}]+", " ")
+        yield from pc.utf8_trim_whitespace(words).chunks
 
 
 def _same(
     train: Rows, questions: pa.ChunkedArray, held_out: Rows, known: pa.ChunkedArray
 ) -> set[int]:
     """Places of the training rows that are held out."""
-    identities = {key for _, key in _keys(held_out, known, known)}
-    return {place for place, key in _keys(train, questions, known) if key in identities}
-
-
-def _keys(rows: Rows, questions: pa.ChunkedArray, among: Any) -> Iterator[tuple[int, Any]]:
-    """Place and identity of the rows whose normalised question is one of `among`."""
     import numpy as np
-    import pyarrow as pa
     import pyarrow.compute as pc
 
-    if isinstance(among, pa.ChunkedArray):
-        among = among.combine_chunks()
-    places = np.flatnonzero(pc.is_in(questions, value_set=among))
+    identities = {key for _, key in _keys(held_out, np.arange(held_out.size))}
+    alike = np.flatnonzero(pc.is_in(questions, value_set=known.combine_chunks()))
+    return {place for place, key in _keys(train, alike) if key in identities}
+
+
+def _keys(rows: Rows, places: np.ndarray[Any, Any]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """The places [n] and the identities of the rows there."""
     return zip(places.tolist(), map(_identity, rows.examples(places)), strict=True)
 
 

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
@@ -32,13 +32,17 @@ GPU_ADVICE = (
 
 
 def preflight(
-    model: ModelSource, lora: LoRA | None, load: Load, folder: Path, dataset_id: str | None
+    model: ModelSource,
+    lora: LoRA | None,
+    loads: Sequence[Load],
+    folder: Path,
+    dataset_id: str | None,
 ) -> None:
     """Raise one UserError with a line for each thing that this machine lacks.
 
-    `load` is what the run holds in memory at a time, `folder` is where it writes, `dataset_id` is
-    the data's hub id if it comes from there. A run that may not fit into memory is warned about;
-    one whose weights alone do not is refused.
+    `loads` are what the trainings of the run hold in memory, one after another, `folder` is where
+    it writes, `dataset_id` is the data's hub id if it comes from there. A run that may not fit into
+    memory is warned about; one whose weights alone do not is refused.
     """
     problems = [*model.unsupported(lora), *_libraries(model)]
     gpu = model.device != "cuda" or _sees_gpu()
@@ -53,7 +57,7 @@ def preflight(
         if model.local_path() is None and not cached_config(model):
             problems += _disk(hub_cache(), shape.parameters * _downloaded(model))
         if gpu:
-            problems += _memory(shape, model, lora, load)
+            problems += _memory(shape, model, lora, loads)
     if problems:
         raise UserError("\n  ".join(["this run cannot start here:", *problems]))
 
@@ -146,11 +150,14 @@ def _disk(folder: Path, needed: float) -> Iterator[str]:
         yield f"disk: {folder} needs {needed / GB:.1f} GB, {free / GB:.1f} GB are free; make room"
 
 
-def _memory(shape: Shape, model: ModelSource, lora: LoRA | None, load: Load) -> Iterator[str]:
+def _memory(
+    shape: Shape, model: ModelSource, lora: LoRA | None, loads: Sequence[Load]
+) -> Iterator[str]:
     free = _free_gpu() if model.device == "cuda" else _free_ram()
     if free is None:
         return
-    floor, all_in_all = estimate(shape, model, lora, load)
+    estimates = [estimate(shape, model, lora, load) for load in loads]
+    floor, all_in_all = map(max, zip(*estimates, strict=True))
     figures = f"{all_in_all / GB:.1f} GB by estimate, {free / GB:.1f} GB are free ({model.device})"
     advice = "a smaller model, model.load_in_4bit=true, smaller batches: docs/recipes.md"
     if floor > free:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -100,10 +101,10 @@ def gpu(monkeypatch):
     return free
 
 
-def check(model, tmp_path, lora=None, load=RECIPE, dataset_id=None) -> list[str]:
+def check(model, tmp_path, lora=None, loads=(RECIPE,), dataset_id=None) -> list[str]:
     """The problems that preflight reports."""
     try:
-        room.preflight(model, lora, load, tmp_path, dataset_id)
+        room.preflight(model, lora, loads, tmp_path, dataset_id)
     except UserError as error:
         return str(error).split("\n  ")[1:]
     return []
@@ -193,6 +194,15 @@ def test_what_may_not_fit_is_a_warning(tmp_path, gpu, caplog):
     gpu(6 * GB)
     assert check(cuda(folder(tmp_path, LLAMA_3B), load_in_4bit=True), tmp_path, LoRA()) == []
     assert "may need 7.7 GB" in caplog.text
+
+
+def test_the_hungriest_part_of_a_run_counts(tmp_path, gpu):
+    gpu(2 * GB)
+    model = cuda(folder(tmp_path, LLAMA_3B), load_in_4bit=True)
+    evaluated = replace(RECIPE, batch=0, answers=1)
+    for loads in ([evaluated, RECIPE], [RECIPE, evaluated]):
+        (problem,) = check(model, tmp_path, LoRA(), loads)
+        assert "7.7 GB by estimate" in problem
 
 
 def test_what_fits_is_not_spoken_of(tmp_path, gpu, caplog):
