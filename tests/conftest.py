@@ -3,11 +3,14 @@
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+RESULTS = ["metrics.jsonl", "predictions.parquet", "adapter/adapter_model.safetensors"]
 collect_ignore = ["model/unsloth_standin"]  # imported by the commands under test, not by pytest
 
 
@@ -48,17 +51,46 @@ def medgrpo(tmp_path):
 
 def run_medgrpo(cwd: Path, *overrides: str, **env: str) -> subprocess.CompletedProcess[str]:
     """`python -m medgrpo` in `cwd`, with no W&B key and no key of a judge in its environment."""
-    clean = {
-        k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "OPENAI", "MEDGRPO"))
-    }
     return subprocess.run(
         [sys.executable, "-m", "medgrpo", *overrides],
         cwd=cwd,
-        env={**clean, "PYTHONPATH": str(ROOT), "HOME": str(cwd), "COLUMNS": "80", **env},
+        env=_environment(cwd, env),
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def start(cwd: Path, *overrides: str, **env: str) -> subprocess.Popen:
+    """The same, not waited for, in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "medgrpo", *overrides],
+        cwd=cwd,
+        env=_environment(cwd, env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _environment(cwd: Path, env: dict[str, str]) -> dict[str, str]:
+    clean = {
+        k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "OPENAI", "MEDGRPO"))
+    }
+    return {**clean, "PYTHONPATH": str(ROOT), "HOME": str(cwd), "COLUMNS": "80", **env}
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen) -> None:
+    """Until `condition` holds; what `process` printed is shown if it ends before."""
+    while not condition():
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)
+
+
+def same_results(one: Path, other: Path) -> bool:
+    """Whether two run folders hold the same logs, answers and adapter, byte for byte."""
+    return all((one / name).read_bytes() == (other / name).read_bytes() for name in RESULTS)
 
 
 @pytest.fixture(scope="session")

@@ -3,19 +3,15 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run_medgrpo
+from conftest import RESULTS, ROOT, run_medgrpo, same_results, start, wait_for
 
 from medgrpo.tracking.names import LONGEST, folder_name
 from medgrpo.tracking.wandb_file import read_wandb
 
 SHORT = ["trainer.args.max_steps=2", "evaluation.limit=8", "rewards=[formats]"]
-RESULTS = ["metrics.jsonl", "predictions.parquet", "adapter/adapter_model.safetensors"]
 
 
 def summary(job: Path) -> dict:
@@ -24,30 +20,6 @@ def summary(job: Path) -> dict:
 
 def jobs(sweep: Path) -> dict[str, Path]:
     return {path.parent.name: path.parent for path in sweep.glob("*/.hydra")}
-
-
-def same_results(one: Path, other: Path) -> bool:
-    return all((one / name).read_bytes() == (other / name).read_bytes() for name in RESULTS)
-
-
-def start(cwd: Path, *overrides: str, **env: str) -> subprocess.Popen:
-    """The command, not waited for, in a process group of its own."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "OPENAI"))}
-    return subprocess.Popen(
-        [sys.executable, "-m", "medgrpo", *overrides],
-        cwd=cwd,
-        env={**clean, "PYTHONPATH": str(ROOT), "HOME": str(cwd), **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def wait_for(condition, process: subprocess.Popen) -> None:
-    while not condition():
-        assert process.poll() is None, process.stdout.read()
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,10 @@ from typing import Any
 
 from medgrpo.rundir import RunFolder, nan_to_null, replacing
 
-# transformers' train_loss is here because it averages over the steps since the last resume.
+# transformers' train_loss is of the steps since the last resume, as is num_tokens of TRL's SFT.
 _TELEMETRY = re.compile(
-    r"(time|seconds|runtime|_per_second|total_flos|train_loss)$|_mem_|^(judge|cache|memory|cost)/"
+    r"(time|seconds|runtime|_per_second|total_flos|train_loss|num_tokens)$"
+    r"|_mem_|^(judge|cache|memory|cost)/"
 )
 
 

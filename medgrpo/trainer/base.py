@@ -124,6 +124,6 @@ def fit(
     logs = LogCallback(metrics, tracked, folder.label)
     with closing(ProgressCallback()) as progress:
         scoring = [ScoreCallback(score, logs)] if score else []
-        for callback in (*scoring, *more, logs, progress):
+        for callback in (logs, *scoring, *more, progress):
             trainer.add_callback(callback)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

@@ -47,6 +47,14 @@ class LogCallback(TrainerCallback):
             self.record(state.global_step, {**logs, **self.extra})
             self.extra = {}
 
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Log before each checkpoint: a trainer's sums since its last log are not saved in it."""
+        control.should_log |= control.should_save
+
+    on_epoch_end = on_step_end  # where save_strategy=epoch decides
+
     def record(self, step: int, values: dict[str, Any]) -> None:
         """Write `values` as a row of their own."""
         self.metrics_log.log(step, values)

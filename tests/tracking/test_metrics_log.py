@@ -26,11 +26,11 @@ def test_what_a_clock_decides_is_kept_apart(tmp_path):
 
 
 def test_everything_else_that_trl_logs_is_metrics():
-    names = ["reward", "reward_std", "frac_reward_zero_std", "kl", "entropy", "num_tokens"]
+    names = ["reward", "reward_std", "frac_reward_zero_std", "kl", "entropy", "clip_ratio"]
     names += ["completions/mean_length", "clip_ratio/low_mean", "grad_norm", "learning_rate"]
     names += ["eval_loss", "rewards/evidently_correctness_llm/std", "policy_loss"]
     assert not any(map(is_telemetry, names))
-    clocks = ["step_time", "eval_runtime", "eval_samples_per_second", "total_flos"]
+    clocks = ["step_time", "eval_runtime", "eval_samples_per_second", "total_flos", "num_tokens"]
     assert all(map(is_telemetry, [*clocks, "judge/cache_hits", "train_mem_gpu_peaked_delta"]))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import run_medgrpo, same_results, start, wait_for
 from datasets import Dataset
 
 from medgrpo.dataset.example import Example
@@ -223,3 +224,25 @@ def test_the_default_over_fits_on_purpose(medgrpo: Command, tmp_path: Path) -> N
     assert 0 < best["epoch"] < 10
     assert validation[10] > 1.02 * best["value"]
     assert "over-fit" in (tmp_path / "run" / "report.html").read_text().lower()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cut", ["sft/checkpoints", "checkpoints"])
+def test_two_stages_killed_in_either_and_resumed(tmp_path: Path, cut: str) -> None:
+    steps = ["first_trainer.args.num_train_epochs=3", "trainer.args.max_steps=6"]
+    short = ["dataset.limit=64", "evaluation.limit=8", "trainer.args.save_steps=2"]
+    command = ["experiment=sft_then_grpo", "tracking.mode=disabled", *steps, *short]
+    process = start(tmp_path, *command, "output_dir=cut")
+    states = tmp_path / "cut" / cut
+    wait_for(lambda: any(states.glob("checkpoint-*/trainer_state.json")), process)
+    process.kill()
+    process.wait()
+    for done in (
+        run_medgrpo(tmp_path, "resume=cut"),
+        run_medgrpo(tmp_path, *command, "output_dir=whole"),
+    ):
+        assert done.returncode == 0, done.stdout + done.stderr
+    one, other = tmp_path / "cut", tmp_path / "whole"
+    assert same_results(one, other)
+    for name in ("sft/metrics.jsonl", "sft/best.json"):
+        assert (one / name).read_text() == (other / name).read_text()
