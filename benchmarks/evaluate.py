@@ -25,7 +25,7 @@ from medgrpo.model.base import Policy
 from medgrpo.model.huggingface import HuggingFaceModel
 from medgrpo.rewards.parse import predict
 
-BLOCK = 40  # rows of one turn
+BLOCK = 100  # rows of one turn
 PROMPT = Prompt(
     system='Think briefly, then end with the phrase "the answer is (LETTER)".',
     user="{{ question }}\n{% for o in options %}\n({{ letters[loop.index0] }}) {{ o }}{% endfor %}",
@@ -56,7 +56,7 @@ def one_at_a_time(policy: Policy, prompts: list[Any], tokens: int) -> list[str]:
     return responses
 
 
-def main(model: str, data: str, rows: int = 200, batch: int = 40, tokens: int = 64) -> None:
+def main(model: str, data: str, rows: int = 200, batch: int = 16, tokens: int = 64) -> None:
     """Measure and print."""
     source = MedQA(
         source="path", path=data, answer_with="", primary_metric="accuracy", max_prompt_tokens=2048

@@ -1,73 +1,143 @@
-"""What a sweep costs beside its jobs: `python benchmarks/sweep.py [OVERRIDE...]`.
+"""What a sweep costs beside its jobs: `python benchmarks/sweep.py [OVERRIDE...]`, half an hour.
 
-Twelve jobs of the embedded default (2 datasets x 3 ranks x 2 reward weightings) in one process,
-then the same in twelve processes. Prints the sweep's time against the sum of its jobs' own times
-plus one start-up, the process's memory after the last job against the first, and whether the
-results of both ways are the same, value for value. Overrides shorten the jobs:
-`trainer.args.max_steps=2 evaluation.limit=8`.
+Twelve jobs of the embedded default (2 datasets x 3 ranks x 2 reward weightings) in one process; the
+same in twelve processes; and the same again, killed (SIGKILL) in the middle and resumed. Prints the
+sweep's time against the sum of its jobs' training and evaluation times plus one start-up, the
+process's memory after the last job against the first, whether the results of all three ways are
+the same, value for value, and whether resuming left the finished jobs alone (file times, W&B ids).
+Overrides shorten the jobs: `trainer.args.max_steps=4 trainer.args.save_steps=2 evaluation.limit=8`.
+Exit code 1 when a claim fails.
 """
 
+from __future__ import annotations
+
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-JOBS = [
-    "dataset=medqa,pubmedqa",
-    "lora.r=4,8,16",
-    "rewards.reasoning_tags.weight=1,2",
-    "tracking.mode=disabled",
-]
+from medgrpo.tracking.metrics_log import read_log
+
+JOBS = ["dataset=medqa,pubmedqa", "lora.r=4,8,16", "rewards.reasoning_tags.weight=1,2"]
 RESULTS = ["metrics.jsonl", "predictions.parquet", "adapter/adapter_model.safetensors"]
+FINISHED = 6  # jobs, when the sweep is killed during the training of the next
 
 
-def sweep(folder: Path, *overrides: str) -> tuple[float, float, list[float]]:
-    """Run the sweep: seconds in all, seconds until the first job began, memory after each job."""
-    command = [sys.executable, "-m", "medgrpo", "-m", *JOBS, f"output_dir={folder}", *overrides]
-    log = folder.with_suffix(".log").open("w")
-    start = time.monotonic()
-    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-    memory: list[float] = []
-    first = 0.0
-    while process.poll() is None:
-        if not first and any(folder.glob("*/summary.json")):
-            first = time.monotonic() - start
-        if len(finished(folder)) > len(memory):
-            memory.append(psutil.Process(process.pid).memory_info().rss / 2**20)
-        time.sleep(0.05)
-    if process.returncode:
-        sys.exit(Path(log.name).read_text())
-    return time.monotonic() - start, first, memory
+class Sweep:
+    """A sweep in a process of its own."""
+
+    def __init__(self, folder: Path, *overrides: str) -> None:
+        self.folder = folder
+        self._log = folder.with_suffix(".log")
+        self._start = time.time()
+        environment = {key: os.environ[key] for key in os.environ if not key.startswith("WANDB")}
+        command = [sys.executable, "-m", "medgrpo", *overrides]
+        with self._log.open("a") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, env=environment
+            )
+
+    def until(self, condition: Callable[[], Any]) -> None:
+        """Wait for `condition`, or the end."""
+        while self.process.poll() is None and not condition():
+            time.sleep(0.05)
+
+    def finish(self) -> float:
+        """Seconds that it took; what it printed and the end of this program if it failed."""
+        self.until(lambda: False)
+        if self.process.returncode:
+            sys.exit(self._log.read_text())
+        return time.time() - self._start
+
+    @property
+    def start_up(self) -> float:
+        """Seconds until the first job had data and model and wrote its passport."""
+        first = min(file.stat().st_mtime for file in self.folder.glob("*/passport.json"))
+        return first - self._start
+
+    @property
+    def jobs(self) -> dict[Path, dict[str, Any]]:
+        """The summaries of the jobs that have finished."""
+        files = self.folder.glob("*/summary.json")
+        found = {file.parent: json.loads(file.read_text()) for file in files}
+        return {job: summary for job, summary in found.items() if summary["status"] == "finished"}
+
+    def work(self) -> float:
+        """Seconds of training and evaluation in all jobs."""
+        logs = [row for job in self.jobs for row in read_log(job / "telemetry.jsonl")]
+        trained = sum(row.get("train_runtime") or 0 for row in logs)
+        return trained + sum(sum(one["evaluation_seconds"].values()) for one in self.jobs.values())
+
+    def has_checkpoint(self) -> bool:
+        """Whether the job under way has one."""
+        states = self.folder.glob("*/checkpoints/checkpoint-*/trainer_state.json")
+        return bool({file.parents[2] for file in states} - self.jobs.keys())
+
+    def memory(self) -> float:
+        """MiB resident now."""
+        return psutil.Process(self.process.pid).memory_info().rss / 2**20
 
 
-def finished(folder: Path) -> list[dict]:
-    """The summaries of the jobs that have finished."""
-    found = [json.loads(file.read_text()) for file in folder.glob("*/summary.json")]
-    return [summary for summary in found if summary["status"] == "finished"]
+def same(one: Path, other: Path) -> str:
+    """How many result files of the jobs in two folders are equal."""
+    pairs = [
+        (job / name, other / job.name / name) for job in sorted(one.glob("*-*")) for name in RESULTS
+    ]
+    equal = sum(first.read_bytes() == second.read_bytes() for first, second in pairs)
+    return f"{equal} of {len(pairs)}"
 
 
-def main() -> None:
+def traces(jobs: dict[Path, dict[str, Any]]) -> dict[Path, list[Any]]:
+    """What would change if a job ran again."""
+    return {
+        job: [summary["wandb_id"], *((job / name).stat().st_mtime_ns for name in RESULTS)]
+        for job, summary in jobs.items()
+    }
+
+
+def main() -> int:
+    claims: dict[str, bool] = {}
     with tempfile.TemporaryDirectory() as temporary:
-        together, apart = Path(temporary) / "together", Path(temporary) / "apart"
-        total, first, memory = sweep(together, *sys.argv[1:])
-        own = sum(summary["wall_seconds"] for summary in finished(together))
-        print(f"{len(finished(together))} jobs in {total:.1f} s: {own:.1f} s of their own and")
-        print(f"{first:.1f} s of start-up; ratio {total / (own + first):.3f}")
-        if len(memory) > 1:
-            print(f"memory after the first job {memory[0]:.0f} MiB, the last {memory[-1]:.0f} MiB")
-            print(f"ratio {memory[-1] / memory[0]:.3f}")
-        seconds, _, _ = sweep(apart, "launch.own_process=true", *sys.argv[1:])
-        same = [
-            (job / name).read_bytes() == (apart / job.name / name).read_bytes()
-            for job in (path.parent for path in together.glob("*/summary.json"))
-            for name in RESULTS
-        ]
-        print(f"12 processes: {seconds:.1f} s; {sum(same)} of {len(same)} result files the same")
+        together, apart, cut = (Path(temporary) / name for name in ("together", "apart", "cut"))
+        sweep = Sweep(together, "-m", *JOBS, f"output_dir={together}", *sys.argv[1:])
+        memory = []
+        for count in range(1, 13):
+            sweep.until(lambda count=count: len(sweep.jobs) >= count)
+            memory.append(sweep.memory())
+        seconds, work = sweep.finish(), sweep.work()
+        ratio, growth = seconds / (work + sweep.start_up), memory[-1] / memory[0]
+        print(f"{len(sweep.jobs)} jobs in {seconds:.1f} s: {work:.1f} s of training and evaluation")
+        print(f"and {sweep.start_up:.1f} s of start-up", flush=True)
+        claims[f"{ratio:.3f} of that, at most 1.15"] = ratio <= 1.15
+        said = f"memory {memory[0]:.0f} MiB after job 1, {memory[-1]:.0f} after job 12"
+        claims[f"{said}: {growth:.3f}, at most 1.1"] = growth <= 1.1
+
+        own = f"output_dir={apart}", "launch.own_process=true"
+        taken = Sweep(apart, "-m", *JOBS, *own, *sys.argv[1:]).finish()
+        found = same(together, apart)
+        claims[f"{found} files of 12 processes ({taken:.1f} s) the same"] = found == "36 of 36"
+
+        sweep = Sweep(cut, "-m", *JOBS, f"output_dir={cut}", *sys.argv[1:])
+        sweep.until(lambda: len(sweep.jobs) == FINISHED and sweep.has_checkpoint())
+        sweep.process.kill()
+        sweep.process.wait()
+        finished = traces(sweep.jobs)
+        Sweep(cut, f"resume={cut}").finish()
+        found, left = same(together, cut), traces(sweep.jobs)
+        claims[f"{found} files the same after kill -9 and resume"] = found == "36 of 36"
+        alone = sum(left[job] == trace for job, trace in finished.items())
+        claims[f"{alone} of {FINISHED} finished jobs left alone"] = alone == FINISHED
+    for claim, holds in claims.items():
+        print(f"{'holds' if holds else 'FAILS'}  {claim}")
+    return 0 if all(claims.values()) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

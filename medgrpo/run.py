@@ -73,7 +73,8 @@ def run(cfg: DictConfig) -> float:
         metric = dataset.primary_metric
         reading: dict[str, Any] = {"prompt": prompt, "primary_metric": metric}
         evaluate = partial(evaluation, **reading)
-        held_out = partial(evaluate, policy, data[evaluation.split], rewards)
+        rows = data[evaluation.split]
+        held_out = partial(evaluate, policy, rows, rewards)
         trainings = trainings_of(first, trainer, policy, folder)
 
         with trainer.starting_point(policy):
@@ -89,10 +90,11 @@ def run(cfg: DictConfig) -> float:
         figures = write_evaluation(folder, stages, metric, evidently=evaluation.evidently)
         if trainings:
             save_policy(policy, folder.adapter, model_card(config, figures))
-            build(cfg.export)(policy, folder, data[evaluation.split], result, evaluate)
+            build(cfg.export)(model, policy, folder, rows, result, evaluate=evaluate)
         for _, place in trainings.values():
             plot_run(place, tracked)
-        spent = {"judge": judge.report()} if judge else {}
+        spent: dict[str, Any] = {"judge": judge.report()} if judge else {}
+        spent["evaluation_seconds"] = {name: stage.seconds for name, stage in stages.items()}
         folder.update_summary(score=result.score, primary_metric=metric, **spent)
         write_report(folder)
         closing_table(folder, metric)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,10 @@ from medgrpo.dataset.medqa_cot import MedQACoT
 from medgrpo.dataset.prompt import Prompt
 from medgrpo.errors import UserError
 from medgrpo.evaluation.export import push
+from medgrpo.model.base import TINY
+from medgrpo.model.huggingface import HuggingFaceModel
+from medgrpo.model.save import merge
+from medgrpo.model.unsloth_loader import UnslothModel
 from medgrpo.rundir import RunFolder
 
 ANSWER = """
@@ -70,6 +75,32 @@ def test_the_merged_model_was_compared_with_the_adapter(sft_run: Path) -> None:
     config = json.loads((sft_run / "merged_16bit" / "config.json").read_text())
     assert config["dtype"] == "bfloat16"
     assert not (sft_run / "merged_16bit" / "adapter_config.json").exists()
+
+
+def test_an_adapter_of_unsloths_copy_is_merged_into_the_weights_before_it(
+    sft_run: Path, tmp_path: Path
+) -> None:
+    """Unsloth's adapters name its own 4-bit repository as their base."""
+    adapter = shutil.copytree(sft_run / "adapter", tmp_path / "adapter")
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = "unsloth/tiny-unsloth-bnb-4bit"
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    source = UnslothModel(name_or_path=f"{TINY}-bnb-4bit", device="cpu")
+    assert source.weights() == str(TINY)
+    merge(source, adapter, tmp_path / "merged")
+    name = "model.safetensors"
+    expected = (sft_run / "merged_16bit" / name).read_bytes()
+    assert (tmp_path / "merged" / name).read_bytes() == expected
+
+
+def test_a_base_that_is_stored_in_4_bit_is_not_merged_into(sft_run: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(TINY, tmp_path / "base")
+    config = json.loads((base / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    (base / "config.json").write_text(json.dumps(config))
+    source = HuggingFaceModel(name_or_path=str(base), device="cpu")
+    with pytest.raises(UserError, match=r"is stored quantised; set model\.name_or_path"):
+        merge(source, sft_run / "adapter", tmp_path / "merged")
 
 
 def test_the_card_says_data_config_results_and_limits(sft_run: Path) -> None:

@@ -15,7 +15,7 @@ from annotated_types import Ge
 
 from medgrpo.errors import UserError
 from medgrpo.evaluation.heldout import Result
-from medgrpo.model.base import Policy
+from medgrpo.model.base import ModelSource, Policy
 from medgrpo.model.save import load_merged, merge
 from medgrpo.rundir import RunFolder
 
@@ -40,18 +40,21 @@ class Export:
 
     def __call__(
         self,
+        source: ModelSource,
         policy: Policy,
         folder: RunFolder,
         rows: Dataset,
         result: Result,
+        *,
         evaluate: Callable[[Policy, Dataset], Result],
     ) -> None:
         """Merge, compare on `rows` (`result` is the adapter's), and upload, as asked for.
 
-        The comparison is written to parity.json. Raises UserError when the hub refuses.
+        `source` is where the policy's base came from. The comparison is written to parity.json.
+        Raises UserError for a base that cannot be merged into, and when the hub refuses.
         """
         if self.merged:
-            merge(folder.adapter, folder.merged)
+            merge(source, folder.adapter, folder.merged)
             n = min(self.parity_rows, len(result.predictions))
             found = parity(policy, folder, rows.select(range(n)), result, evaluate)
             folder.write_json("parity.json", found)

@@ -7,6 +7,7 @@ model alone.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -37,6 +38,7 @@ class Result:
 
     figures: dict[str, Any]  # see medgrpo.evaluation.score.figures
     predictions: list[Prediction]  # one a row, in the split's order
+    seconds: float  # taken by answering and scoring
 
     @property
     def score(self) -> float | None:
@@ -93,6 +95,7 @@ class HeldOut:
         answers are read. A row's answer is None, and counted, where none is found. Raises
         UserError for an unknown `primary_metric`.
         """
+        start = time.monotonic()
         n = len(dataset_split) if self.limit is None else min(self.limit, len(dataset_split))
         rows = [cast(Example, dataset_split[index]) for index in range(n)]
         messages = [prompt.messages(row) for row in rows]
@@ -112,7 +115,8 @@ class HeldOut:
             for i, (row, answer) in enumerate(zip(rows, greedy, strict=True))
         ]
         self._reward(rewards, rows, predictions)
-        return Result(figures(predictions, primary_metric), predictions)
+        found = figures(predictions, primary_metric)
+        return Result(found, predictions, round(time.monotonic() - start, 1))
 
     def score(
         self, policy: Policy, rows: Dataset, *, prompt: Prompt, primary_metric: str

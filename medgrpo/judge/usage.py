@@ -44,14 +44,14 @@ def report(
         name: {count: getattr(spent, count) for count in COUNTS}
         | {
             "cost": spent.cost(price_in, price_out),
-            "latency_p50": _percentile(spent.latencies, 50),
-            "latency_p95": _percentile(spent.latencies, 95),
+            "latency_p50": percentile(spent.latencies, 50),
+            "latency_p95": percentile(spent.latencies, 95),
         }
         for name, spent in {**usage, "total": total}.items()
     }
 
 
-def _percentile(values: deque[float], percent: int) -> float | None:
+def percentile(values: deque[float], percent: int) -> float | None:
     """The nearest-rank percentile, None without values."""
     ranked = sorted(values)
     return ranked[-(-len(ranked) * percent // 100) - 1] if ranked else None

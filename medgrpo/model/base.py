@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 from annotated_types import Ge, Interval
 
 from medgrpo.errors import UserError
+from medgrpo.model.gguf import unpacked
 from medgrpo.model.lora import LoRA
 
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ class ModelSource:
         """The folder or GGUF file that `name_or_path` names, or None where it is a hub id."""
         path = TINY if self.name_or_path == "medgrpo/tiny" else Path(self.name_or_path).expanduser()
         return path if path.exists() else None
+
+    def weights(self) -> str:
+        """The folder or hub id of the weights as they were before any quantisation."""
+        path = self.local_path()
+        return str(unpacked(path) if path and path.is_file() else path or self.name_or_path)
 
     def prepare_device(self) -> None:
         """Set the CPU's threads. Raises UserError for a CUDA GPU that torch does not see."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from medgrpo.errors import UserError
 from medgrpo.model.base import ModelSource, Policy
-from medgrpo.model.gguf import unpacked
 from medgrpo.model.lora import LoRA
 
 if TYPE_CHECKING:
@@ -34,8 +33,7 @@ class HuggingFaceModel(ModelSource):
 
         self.prepare_device()
         adapter = self.adapter_path()
-        path = self.local_path()
-        where = str(unpacked(path) if path and path.is_file() else path or self.name_or_path)
+        where = self.weights()
         try:
             tokenizer = AutoTokenizer.from_pretrained(where, revision=self.revision)
             model = AutoModelForCausalLM.from_pretrained(

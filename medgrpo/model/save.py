@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medgrpo.model.base import Policy
+from medgrpo.errors import UserError
+from medgrpo.model.base import ModelSource, Policy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -21,23 +23,27 @@ def save_policy(policy: Policy, folder: Path, card: str) -> None:
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def merge(adapter: Path, merged: Path) -> None:
+def merge(source: ModelSource, adapter: Path, merged: Path) -> None:
     """Merge what `save_policy` wrote into a whole model in bfloat16, in the folder `merged`.
 
-    The base is loaded anew in float32 on the CPU, so that a 4-bit base is not merged into its
-    rounded weights and the sum is rounded once.
+    The base is loaded anew in float32 on the CPU, from `source` and not from what the adapter names
+    (Unsloth's 4-bit copy), so that nothing is merged into rounded weights and the sum is rounded
+    once. Raises UserError for a base that is stored in 4 bit.
     """
-    import shutil
-
     import torch
-    from peft import AutoPeftModelForCausalLM
-    from transformers import AutoModelForCausalLM
+    from peft import PeftModel
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    if (adapter / "adapter_config.json").is_file():
-        tuned = AutoPeftModelForCausalLM.from_pretrained(adapter, dtype=torch.float32)
-        model = tuned.merge_and_unload()
-    else:
-        model = AutoModelForCausalLM.from_pretrained(adapter, dtype=torch.float32)
+    adapted = (adapter / "adapter_config.json").is_file()
+    place, revision = (source.weights(), source.revision) if adapted else (str(adapter), None)
+    if hasattr(AutoConfig.from_pretrained(place, revision=revision), "quantization_config"):
+        raise UserError(
+            f"export.merged: {place} is stored quantised; set model.name_or_path to the same model "
+            "in 16 bit (model.load_in_4bit=true quantises it when it is loaded)"
+        )
+    model = AutoModelForCausalLM.from_pretrained(place, revision=revision, dtype=torch.float32)
+    if adapted:
+        model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
     model.to(torch.bfloat16).save_pretrained(merged)
     for file in adapter.iterdir():  # tokenizer and model card
         if not file.name.startswith(("adapter_", "model", "config", "generation_config")):

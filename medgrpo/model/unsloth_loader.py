@@ -52,6 +52,9 @@ class UnslothModel(ModelSource):
         for name in filter(asked.get, asked if self.fast_inference else ()):
             yield f"lora.{name}: vLLM cannot serve it; leave out model.fast_inference"
 
+    def weights(self) -> str:
+        return _without_ending(super().weights())
+
     def load(self, lora: LoRA | None) -> Policy:
         self.prepare_device()
         language_model = _import_unsloth().FastLanguageModel
@@ -124,8 +127,12 @@ def _import_unsloth() -> Any:
 
 
 def _original(name: str) -> str:
+    """What tells a model from others, whoever has it and in whichever case it is written."""
+    return _without_ending(name.rpartition("/")[2].lower())
+
+
+def _without_ending(name: str) -> str:
     """A repository without what Unsloth appends for its own 4-bit copies of it."""
-    name = name.rpartition("/")[2].lower()
     for ending in MIRROR_ENDINGS:
         name = name.removesuffix(ending)
     return name

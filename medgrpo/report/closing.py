@@ -62,6 +62,8 @@ def closing_table(folder: RunFolder, primary_metric: str) -> None:
         console.print(_best_line(json.loads(folder.best.read_text(encoding="utf-8"))))
     if judge := folder.summary.get("judge"):
         console.print(_judge_line(judge["total"]))
+        if judge["total"]["calls"]:
+            console.print(_judge_table(judge))
     console.print(f"Everything is in {_short(folder.path)}", soft_wrap=True)
     for name, what in _FILES.items():
         path = folder.path / name
@@ -76,6 +78,30 @@ def _judge_line(total: Mapping[str, Any]) -> str:
         f"Judge: {total['verdicts']:,} verdicts, {total['failures']:,} failed, "
         f"{total['calls']:,} calls, {cached:,} answered again, ${total['cost']:.2f}"
     )
+
+
+def _judge_table(spent: Mapping[str, Mapping[str, Any]]) -> Table:
+    """The same for each reward that asked, with tokens in and out, and seconds a call."""
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column("reward", ratio=1)
+    for name in ("verdicts", "failed", "calls", "again", "tokens", "p50/p95 s", "$"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for reward, one in spent.items():
+        counts = [one[name] for name in ("verdicts", "failures", "calls")]
+        counts += [one["cache_hits"] + one["verdict_hits"] + one["shared"]]
+        seconds = [f"{one[name]:.1f}" for name in ("latency_p50", "latency_p95") if one[name]]
+        table.add_row(
+            reward,
+            *map(str, counts),
+            _thousands(one["tokens_in"] + one["tokens_out"]),
+            "/".join(seconds) or "-",
+            f"{one['cost']:.2f}",
+        )
+    return table
+
+
+def _thousands(count: int) -> str:
+    return str(count) if count < 10_000 else f"{count / 1000:,.0f}k"
 
 
 def _figure_rows(stages: Mapping[str, Any], primary_metric: str) -> list[tuple[str, ...]]:

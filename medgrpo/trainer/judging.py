@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from medgrpo.judge.client import Judge
-from medgrpo.judge.usage import COUNTS
+from medgrpo.judge.usage import COUNTS, Usage, percentile
 from medgrpo.rewards.base import JudgedReward, Reward
 
 if TYPE_CHECKING:
@@ -63,21 +63,29 @@ class JudgeWatch:
 
         `scores` [completions, rewards] of all processes with NaN for missing, `lengths`
         [completions] in tokens; `gather` concatenates the tensors of all processes. For each
-        reward: its counts in this batch (medgrpo.judge.usage), the share of verdicts missing,
-        and how long the completions with and without a verdict are (a deadline prefers short
-        ones). NaN where there are none.
+        reward: its counts in this batch (medgrpo.judge.usage) and their cost in US dollars, the
+        latency of calls so far (seconds, of this process), the share of verdicts missing, and how
+        long the completions with and without a verdict are (a deadline prefers short ones). NaN
+        where there are none.
         """
         logged: dict[str, float] = {}
         counts = gather(self._new_counts(scores)).sum(dim=0)
         for reward, column, row in zip(self.rewards, self.columns, counts, strict=True):
-            missing = scores[:, column].isnan()
+            missing, judge = scores[:, column].isnan(), reward.judge
+            new = Usage(**dict(zip(COUNTS, row.tolist(), strict=True)))
+            so_far = judge.usage[reward.__name__].latencies
+            found = {
+                **{name: getattr(new, name) for name in COUNTS},
+                "cost": new.cost(judge.price_in, judge.price_out),
+                "latency_p50": percentile(so_far, 50),
+                "latency_p95": percentile(so_far, 95),
+                "missing_rate": missing.float().mean().item(),
+                "length_missing": lengths[missing].float().mean().item(),
+                "length_judged": lengths[~missing].float().mean().item(),
+            }
             logged |= {
-                f"judge/{reward.__name__}/{name}": count
-                for name, count in zip(COUNTS, row.tolist(), strict=True)
-            } | {
-                f"judge/{reward.__name__}/missing_rate": missing.float().mean().item(),
-                f"judge/{reward.__name__}/length_missing": lengths[missing].float().mean().item(),
-                f"judge/{reward.__name__}/length_judged": lengths[~missing].float().mean().item(),
+                f"judge/{reward.__name__}/{name}": math.nan if value is None else value
+                for name, value in found.items()
             }
         logged["judge/cost"] = self._check(scores, gather)
         return logged

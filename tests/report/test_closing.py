@@ -8,6 +8,7 @@ from medgrpo.dataset.example import Example
 from medgrpo.evaluation.heldout import Result
 from medgrpo.evaluation.score import figures, read
 from medgrpo.evaluation.write import write_evaluation
+from medgrpo.judge.usage import Usage, report
 from medgrpo.report.closing import closing_table
 from medgrpo.rundir import RunFolder
 from medgrpo.tracking.metrics_log import MetricsLog
@@ -28,7 +29,7 @@ def held_out(responses: list[str], metric: str = "accuracy", label: str | None =
         "explanation": "",
     }
     predictions = [read(row, text, 10 + 2 * len(text), "reasoning") for text in responses]
-    return Result(figures(predictions, metric), predictions)
+    return Result(figures(predictions, metric), predictions, 0.0)
 
 
 @pytest.fixture
@@ -129,7 +130,13 @@ def test_it_names_what_lies_in_the_folder_and_nothing_else(folder, close):
 
 
 def test_what_judging_took_is_said(close, folder):
-    spent = {"verdicts": 1234, "failures": 5, "calls": 70, "cache_hits": 8, "verdict_hits": 9}
-    folder.summary["judge"] = {"total": {**spent, "shared": 1, "cost": 0.126}}
+    usage = Usage(verdicts=1234, failures=5, calls=70, cache_hits=8, verdict_hits=9, shared=1)
+    usage.tokens_in, usage.tokens_out = 1_000_000, 40_000
+    usage.latencies.extend([0.5, 0.5, 2.0])
+    folder.summary["judge"] = report({"deepeval_answer_relevancy": usage}, 0.10, 0.65)
     output = close({"before": held_out([WRONG]), "after": held_out([RIGHT])})
     assert "Judge: 1,234 verdicts, 5 failed, 70 calls, 18 answered again, $0.13" in output
+    row = ["1234", "5", "70", "18", "1,040k", "0.5/2.0", "0.13"]
+    assert cells(output, "deepeval_answer_relevancy") == row
+    assert cells(output, "total") == row
+    assert max(map(len, output.splitlines())) <= 80

@@ -98,7 +98,7 @@ def test_a_run_of_no_rows_and_no_training_has_a_report(sft_run: Path, tmp_path: 
     from medgrpo.evaluation.score import figures
     from medgrpo.evaluation.write import write_evaluation
 
-    nothing = Result(figures([], "accuracy"), [])
+    nothing = Result(figures([], "accuracy"), [], 0.0)
     write_evaluation(folder, {"before": nothing, "after": nothing}, "accuracy", evidently=False)
     write_report(folder)
     page = Page(folder.report.read_text("utf-8"))

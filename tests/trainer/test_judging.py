@@ -70,6 +70,19 @@ def test_counts_are_those_of_the_batch_and_of_all_processes():
     assert observe(watch, 1.0, gather=twice)["judge/judged/calls"] == 2
 
 
+def test_money_of_the_batch_and_latency_so_far_are_logged():
+    judge = Bare()
+    judge.price_in, judge.price_out = 1.0, 2.0
+    usage, watch = judge.usage["judged"], watch_of(judge)
+    assert math.isnan(observe(watch, 1.0)["judge/judged/latency_p50"])
+    usage.tokens_in, usage.tokens_out = 1_000_000, 500_000
+    usage.latencies.extend([0.25, 1.0])
+    logged = observe(watch, 1.0)
+    assert logged["judge/judged/cost"] == pytest.approx(2.0)
+    assert (logged["judge/judged/latency_p50"], logged["judge/judged/latency_p95"]) == (0.25, 1.0)
+    assert observe(watch, 1.0)["judge/judged/cost"] == 0.0
+
+
 def test_too_many_failures_in_the_window_end_the_run():
     judge = Bare()
     judge.max_failure_rate, judge.failure_window = 0.5, 8
