@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 from types import TracebackType
@@ -117,7 +118,7 @@ class RunFolder:
             "python": platform.python_version(),
             "platform": platform.platform(),
             "git_commit": _git_commit(),
-            "libraries": dict(sorted((d.name, d.version) for d in distributions())),
+            "libraries": _libraries(),
         }
         self.write_json(self.passport, passport)
 
@@ -143,6 +144,12 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@cache
+def _libraries() -> dict[str, str]:
+    """What is installed, by name; read once, a sweep's jobs share it."""
+    return dict(sorted((found.name, found.version) for found in distributions()))
 
 
 def _git_commit() -> str | None:

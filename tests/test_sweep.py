@@ -3,10 +3,14 @@
 import json
 import os
 import signal
+import weakref
 from pathlib import Path
 
 import pytest
 from conftest import RESULTS, ROOT, run_medgrpo, same_results, start, wait_for
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from medgrpo.tracking.names import LONGEST, folder_name
 from medgrpo.tracking.wandb_file import read_wandb
@@ -45,6 +49,33 @@ def test_a_failing_job_stops_no_other_and_fails_the_sweep(sweep):
     assert (summary(broken)["status"], summary(good)["status"]) == ("failed", "finished")
     assert summary(broken)["error"]
     assert "this job failed" in (broken / "medgrpo.log").read_text()
+
+
+def test_a_failed_job_leaves_no_model_in_memory(tmp_path, monkeypatch):
+    """Hydra holds on to its error until the sweep ends."""
+    import medgrpo.run
+    from medgrpo.job import run_job
+
+    class Model: ...
+
+    models = []
+
+    def fail(cfg):
+        model = Model()
+        models.append(weakref.ref(model))
+        try:
+            raise MemoryError
+        except MemoryError as error:
+            raise RuntimeError("out of memory") from error
+
+    hydra = OmegaConf.create({"hydra": {"mode": RunMode.MULTIRUN}})
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", hydra)
+    monkeypatch.setattr(medgrpo.run, "run", fail)
+    launch = {"nproc_per_node": 1, "own_process": False}
+    cfg = OmegaConf.create({"output_dir": str(tmp_path), "resume": None, "launch": launch})
+    with pytest.raises(RuntimeError) as kept:
+        run_job(cfg)
+    assert [model() for model in models] == [None], kept
 
 
 def test_every_sweep_ends_in_a_comparison(sweep):
