@@ -78,7 +78,7 @@ def _process_as_it_was() -> Iterator[None]:
     finally:
         _free_memory()
     if not gc.get_freeze_count():
-        gc.freeze()  # a million objects of libraries, which no later pass need look at (0.5 s a job)
+        gc.freeze()  # a million objects of libraries: later passes need not look at them (0.5 s)
 
 
 def _free_memory() -> None:
