@@ -49,8 +49,7 @@ def run(cfg: DictConfig) -> float:
         evaluation = build(cfg.evaluation)
         sizes = dataset.max_prompt_tokens, evaluation.max_new_tokens, evaluation.batch_size
         loads = [Load.of(part.args, *sizes) for part in (first, trainer) if part]
-        hub_id = dataset.dataset_id if dataset.source == "hub" else None
-        preflight(model, lora, loads, folder.path, hub_id)
+        preflight(model, lora, loads, folder.path, dataset.hub_id)
 
         data = dataset.load()
         prompt = build(cfg.prompt)
@@ -67,11 +66,10 @@ def run(cfg: DictConfig) -> float:
 
         config = plain(cfg)
         tracking = stack.enter_context(build(cfg.tracking))
-        earlier = folder.summary.get("wandb_id")
-        tracked = tracking.start(folder, config, **describe(cfg), resume_id=earlier)
+        tracked = tracking.start(folder, config, **describe(cfg))
 
         metric = dataset.primary_metric
-        reading: dict[str, Any] = {"prompt": prompt, "primary_metric": metric}
+        reading = {"prompt": prompt, "primary_metric": metric}
         evaluate = partial(evaluation, **reading)
         rows = data[evaluation.split]
         held_out = partial(evaluate, policy, rows, rewards)
@@ -93,8 +91,7 @@ def run(cfg: DictConfig) -> float:
             build(cfg.export)(model, policy, folder, rows, result, evaluate=evaluate)
         for _, place in trainings.values():
             plot_run(place, tracked)
-        spent: dict[str, Any] = {"judge": judge.report()} if judge else {}
-        spent["evaluation_seconds"] = {name: stage.seconds for name, stage in stages.items()}
+        spent = {"judge": judge.report()} if judge else {}
         folder.update_summary(score=result.score, primary_metric=metric, **spent)
         write_report(folder)
         closing_table(folder, metric)

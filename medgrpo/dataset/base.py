@@ -61,6 +61,11 @@ class MedicalDataset:
     shuffle: bool = False  # train in another order, before `limit`
     balance: bool = False  # as many training rows of each label as of the rarest
 
+    @property
+    def hub_id(self) -> str | None:
+        """The hub repository that is read, None where no hub is asked."""
+        return self.dataset_id if self.source == "hub" else None
+
     def load(self) -> DatasetDict:
         """Train, validation and test rows of `Example` and `group`; what was dropped is logged.
 

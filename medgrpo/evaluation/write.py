@@ -16,7 +16,8 @@ def write_evaluation(
 ) -> dict[str, Any]:
     """Write the figures of each stage ("before", ..., "after") and every prediction.
 
-    With `evidently` also its report of the last stage against the first, evidently.html.
+    With `evidently` also its report of the last stage against the first, evidently.html. What the
+    stages took goes into the summary.
     Returns what evaluation.json holds: the figures by stage, and under `paired` each stage against
     each earlier one.
     """
@@ -24,6 +25,8 @@ def write_evaluation(
     figures: dict[str, Any] = {name: stage.figures for name, stage in stages.items()}
     figures["paired"] = paired_figures(predictions, metric)
     folder.write_json(folder.evaluation, figures)
+    seconds = {name: stage.seconds for name, stage in stages.items()}
+    folder.update_summary(evaluation_seconds=seconds)
     rows = [row for name, stage in stages.items() for row in stage.rows(name)]
     folder.write_parquet(folder.predictions, rows)
     if evidently:

@@ -64,15 +64,14 @@ class WandbTracking:
         *,
         group: str | None = None,
         job_type: str | None = None,
-        resume_id: str | None = None,
     ) -> wandb.Run | None:
         """Start the run in `folder` and note its id in summary.json; None when disabled.
 
-        `config` is plain nested data without secrets. `resume_id` continues an earlier run.
+        `config` is plain nested data without secrets. An id that the summary has is gone on with.
         UserError for a field that W&B refuses, and when mode=online has no valid key.
         """
         mode = self._mode()
-        folder.summary.pop("wandb_id", None)
+        earlier = folder.summary.pop("wandb_id", None)
         if mode == "disabled":
             return None
         arguments: dict[str, Any] = {
@@ -84,7 +83,7 @@ class WandbTracking:
             "tags": [tag[:64] for tag in (*tags, *self.tags) if tag],  # longer ones are refused
             "config": dict(config),
             "dir": str(folder.path),
-            "id": resume_id,
+            "id": earlier,
         }
         run = self._connect(arguments) if mode == "online" else _init("offline", arguments)
         self._run, self._folder = run, folder

@@ -75,7 +75,8 @@ def test_runs_in_one_process_are_runs_apart(tmp_path):
 def test_a_failed_run_is_marked_and_a_resumed_one_keeps_its_id(tmp_path):
     folder = RunFolder(tmp_path)
     with suppress(KeyError), WandbTracking(mode="offline") as tracking:
-        tracking.start(folder, {}, "job", resume_id="abc123")
+        folder.summary["wandb_id"] = "abc123"
+        tracking.start(folder, {}, "job")
         raise KeyError
     found = read_back(folder)
     assert found.exit_code == 1
