@@ -137,7 +137,7 @@ def forecast(
     dollars = (tokens_in * judge.price_in + tokens_out * judge.price_out) / 1e6
     text += f", {calls:,} calls, {(tokens_in + tokens_out) / 1e6:,.1f} M tokens"
     text += f", ${dollars:,.2f}" if dollars else ""
-    return f"{text}; {_duration(judge, calls, tokens_in + tokens_out)}"
+    return f"{text};\n  {_duration(judge, calls, tokens_in + tokens_out)}"
 
 
 def _duration(judge: Judge, calls: int, tokens: int) -> str:
