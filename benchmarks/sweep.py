@@ -3,7 +3,7 @@
 Twelve jobs of the embedded default (2 datasets x 3 ranks x 2 reward weightings) in one process; the
 same in twelve processes; and the same again, killed (SIGKILL) in the middle and resumed. Prints the
 sweep's time against the sum of its jobs' training and evaluation times plus one start-up, the
-process's memory after the last job against the first, whether the results of all three ways are
+process's memory during the last job against the first, whether the results of all three ways are
 the same, value for value, and whether resuming left the finished jobs alone (file times, W&B ids).
 Overrides shorten the jobs: `trainer.args.max_steps=4 trainer.args.save_steps=2 evaluation.limit=8`.
 Exit code 1 when a claim fails.
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,14 @@ class Sweep:
                 command, stdout=log, stderr=subprocess.STDOUT, env=environment
             )
 
-    def until(self, condition: Callable[[], Any]) -> None:
-        """Wait for `condition`, or the end."""
+    def until(self, condition: Callable[[], Any]) -> float:
+        """Wait for `condition`, or the end; returns the most MiB that were resident meanwhile."""
+        most = 0.0
         while self.process.poll() is None and not condition():
+            with suppress(psutil.NoSuchProcess):
+                most = max(most, psutil.Process(self.process.pid).memory_info().rss / 2**20)
             time.sleep(0.05)
+        return most
 
     def finish(self) -> float:
         """Seconds that it took; what it printed and the end of this program if it failed."""
@@ -80,10 +85,6 @@ class Sweep:
         states = self.folder.glob("*/checkpoints/checkpoint-*/trainer_state.json")
         return bool({file.parents[2] for file in states} - self.jobs.keys())
 
-    def memory(self) -> float:
-        """MiB resident now."""
-        return psutil.Process(self.process.pid).memory_info().rss / 2**20
-
 
 def same(one: Path, other: Path) -> str:
     """How many result files of the jobs in two folders are equal."""
@@ -107,16 +108,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         together, apart, cut = (Path(temporary) / name for name in ("together", "apart", "cut"))
         sweep = Sweep(together, "-m", *JOBS, f"output_dir={together}", *sys.argv[1:])
-        memory = []
-        for count in range(1, 13):
-            sweep.until(lambda count=count: len(sweep.jobs) >= count)
-            memory.append(sweep.memory())
+        memory = [sweep.until(lambda n=n: len(sweep.jobs) >= n) for n in range(1, 13)]
         seconds, work = sweep.finish(), sweep.work()
         ratio, growth = seconds / (work + sweep.start_up), memory[-1] / memory[0]
         print(f"{len(sweep.jobs)} jobs in {seconds:.1f} s: {work:.1f} s of training and evaluation")
         print(f"and {sweep.start_up:.1f} s of start-up", flush=True)
         claims[f"{ratio:.3f} of that, at most 1.15"] = ratio <= 1.15
-        said = f"memory {memory[0]:.0f} MiB after job 1, {memory[-1]:.0f} after job 12"
+        print(f"most MiB resident during each job: {[round(most) for most in memory]}", flush=True)
+        said = f"memory {memory[0]:.0f} MiB in job 1, {memory[-1]:.0f} in job 12"
         claims[f"{said}: {growth:.3f}, at most 1.1"] = growth <= 1.1
 
         own = f"output_dir={apart}", "launch.own_process=true"
