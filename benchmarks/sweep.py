@@ -3,7 +3,7 @@
 Twelve jobs of the embedded default (2 datasets x 3 ranks x 2 reward weightings) in one process; the
 same in twelve processes; and the same again, killed (SIGKILL) in the middle and resumed. Prints the
 sweep's time against the sum of its jobs' training and evaluation times plus one start-up, the
-process's memory during the last job against the first, whether the results of all three ways are
+process's memory after the last job against the first, whether the results of all three ways are
 the same, value for value, and whether resuming left the finished jobs alone (file times, W&B ids).
 Overrides shorten the jobs: `trainer.args.max_steps=4 trainer.args.save_steps=2 evaluation.limit=8`.
 Exit code 1 when a claim fails.
@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +44,20 @@ class Sweep:
                 command, stdout=log, stderr=subprocess.STDOUT, env=environment
             )
 
-    def until(self, condition: Callable[[], Any]) -> float:
-        """Wait for `condition`, or the end; returns the most MiB that were resident meanwhile."""
-        most = 0.0
+    def until(self, condition: Callable[[], Any]) -> tuple[float, float]:
+        """Wait for `condition`, or the end; the least and the most MiB resident meanwhile."""
+        seen = [self.memory()]
         while self.process.poll() is None and not condition():
-            with suppress(psutil.NoSuchProcess):
-                most = max(most, psutil.Process(self.process.pid).memory_info().rss / 2**20)
-            time.sleep(0.05)
-        return most
+            seen.append(self.memory())
+            time.sleep(0.02)
+        return min(filter(None, seen), default=0.0), max(seen)
+
+    def memory(self) -> float:
+        """MiB resident now, 0 when the process has ended."""
+        try:
+            return psutil.Process(self.process.pid).memory_info().rss / 2**20
+        except psutil.NoSuchProcess:
+            return 0.0
 
     def finish(self) -> float:
         """Seconds that it took; what it printed and the end of this program if it failed."""
@@ -86,6 +91,11 @@ class Sweep:
         return bool({file.parents[2] for file in states} - self.jobs.keys())
 
 
+def begun(folder: Path) -> int:
+    """Jobs of a sweep that have begun."""
+    return len(list(folder.glob("*/summary.json")))
+
+
 def same(one: Path, other: Path) -> str:
     """How many result files of the jobs in two folders are equal."""
     pairs = [
@@ -108,14 +118,19 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         together, apart, cut = (Path(temporary) / name for name in ("together", "apart", "cut"))
         sweep = Sweep(together, "-m", *JOBS, f"output_dir={together}", *sys.argv[1:])
-        memory = [sweep.until(lambda n=n: len(sweep.jobs) >= n) for n in range(1, 13)]
+        most, kept, compared = [], [], together / "comparison.csv"
+        for n in range(1, 13):
+            most.append(sweep.until(lambda n=n: len(sweep.jobs) >= n)[1])
+            # until the next job has begun, or the comparison is written: the job has been let go
+            kept.append(sweep.until(lambda n=n: begun(together) > n or compared.exists())[0])
         seconds, work = sweep.finish(), sweep.work()
-        ratio, growth = seconds / (work + sweep.start_up), memory[-1] / memory[0]
+        ratio, growth = seconds / (work + sweep.start_up), kept[-1] / kept[0]
         print(f"{len(sweep.jobs)} jobs in {seconds:.1f} s: {work:.1f} s of training and evaluation")
         print(f"and {sweep.start_up:.1f} s of start-up", flush=True)
         claims[f"{ratio:.3f} of that, at most 1.15"] = ratio <= 1.15
-        print(f"most MiB resident during each job: {[round(most) for most in memory]}", flush=True)
-        said = f"memory {memory[0]:.0f} MiB in job 1, {memory[-1]:.0f} in job 12"
+        print(f"most MiB resident during each job: {list(map(round, most))}")
+        print(f"resident after each: {list(map(round, kept))}", flush=True)
+        said = f"memory {kept[0]:.0f} MiB after job 1, {kept[-1]:.0f} after job 12"
         claims[f"{said}: {growth:.3f}, at most 1.1"] = growth <= 1.1
 
         own = f"output_dir={apart}", "launch.own_process=true"
