@@ -4,7 +4,8 @@ Twelve jobs of the embedded default (2 datasets x 3 ranks x 2 reward weightings)
 same in twelve processes; and the same again, killed (SIGKILL) in the middle and resumed. Prints the
 sweep's time against the sum of its jobs' training and evaluation times plus one start-up, the
 process's memory during and after the last job against the first, whether the results of all three
-ways are the same, value for value, and whether resuming left the finished jobs alone (file times, W&B ids).
+ways are the same, value for value, and whether resuming left the finished jobs alone (file times,
+W&B ids).
 Overrides shorten the jobs: `trainer.args.max_steps=4 trainer.args.save_steps=2 evaluation.limit=8`.
 Exit code 1 when a claim fails.
 """
