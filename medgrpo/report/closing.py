@@ -73,10 +73,9 @@ def closing_table(folder: RunFolder, primary_metric: str) -> None:
 
 def _judge_line(total: Mapping[str, Any]) -> str:
     """What judging took, all rewards together (see medgrpo.judge.usage)."""
-    cached = total["cache_hits"] + total["verdict_hits"] + total["shared"]
     return (
         f"Judge: {total['verdicts']:,} verdicts, {total['failures']:,} failed, "
-        f"{total['calls']:,} calls, {cached:,} answered again, ${total['cost']:.2f}"
+        f"{total['calls']:,} calls, {_again(total):,} answered again, ${total['cost']:.2f}"
     )
 
 
@@ -87,8 +86,7 @@ def _judge_table(spent: Mapping[str, Mapping[str, Any]]) -> Table:
     for name in ("verdicts", "failed", "calls", "again", "tokens", "p50/p95 s", "$"):
         table.add_column(name, justify="right", no_wrap=True)
     for reward, one in spent.items():
-        counts = [one[name] for name in ("verdicts", "failures", "calls")]
-        counts += [one["cache_hits"] + one["verdict_hits"] + one["shared"]]
+        counts = [one["verdicts"], one["failures"], one["calls"], _again(one)]
         seconds = [f"{one[name]:.1f}" for name in ("latency_p50", "latency_p95") if one[name]]
         table.add_row(
             reward,
@@ -98,6 +96,11 @@ def _judge_table(spent: Mapping[str, Mapping[str, Any]]) -> Table:
             f"{one['cost']:.2f}",
         )
     return table
+
+
+def _again(spent: Mapping[str, Any]) -> int:
+    """Verdicts and calls that were not made, for the same one was there or under way."""
+    return spent["cache_hits"] + spent["verdict_hits"] + spent["shared"]
 
 
 def _thousands(count: int) -> str:
