@@ -23,6 +23,8 @@ from omegaconf import DictConfig
 from medgrpo.errors import UserError
 from medgrpo.rundir import RunFolder
 
+M_ARENA_MAX = -8  # of mallopt(3): heaps at most
+
 log = logging.getLogger(__name__)
 
 
@@ -61,6 +63,7 @@ def _run(cfg: DictConfig) -> float:
         from medgrpo.launch import run_apart
 
         return _score(run_apart(cfg).get("score"))
+    _glibc("mallopt", M_ARENA_MAX, 1)
     from medgrpo.run import run
 
     with _process_as_it_was():
@@ -88,6 +91,10 @@ def _free_memory() -> None:
     torch = sys.modules.get("torch")  # a job that preflight refuses never imports it
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
+    _glibc("malloc_trim", 0)
+
+
+def _glibc(function: str, *arguments: int) -> None:
+    """Call a function of GNU's C library; on systems with another there is nothing to do."""
+    if sys.platform == "linux":
+        getattr(ctypes.CDLL(None), function, lambda *_: None)(*arguments)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
@@ -35,6 +36,10 @@ class Sweep(Callback):
         fixed = sorted({o.key_or_group for o in overrides if not o.is_sweep_override()})
         quoted = ",".join(f"'{key}'" for key in fixed)
         config.hydra.overrides.hydra.append(f"{_FIXED}=[{quoted}]")
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Hydra keeps the return of every job until the sweep ends, and with it two configs."""
+        job_return.cfg = job_return.hydra_cfg = None
 
 
 def compare_jobs() -> None:
