@@ -77,6 +77,8 @@ def _log_tables(run: wandb.Run, folder: RunFolder) -> None:
         summary: Any = run.summary
         step = summary.get(STEP)
         run.log(logged if step is None else {STEP: step, **logged})
+    for table in logged.values():  # in a file by now; W&B holds on to the tables of 100 runs
+        table.data.clear()
 
 
 def _completions(folder: RunFolder) -> list[dict[str, Any]]:
