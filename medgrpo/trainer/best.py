@@ -41,26 +41,23 @@ class ScoreCallback(TrainerCallback):
         """Give the trainer the score beside its own metrics, so that it can choose by it."""
         if (value := self._score()) is not None:
             metrics[SCORE] = value
-            self._record(value, state)
+            if state.is_world_process_zero:
+                self._logs.record(state.global_step, {SCORE: value, "epoch": state.epoch})
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Note whether the checkpoint that is about to be made is the best so far."""
+        """Note whether the checkpoint that is about to be made is the best so far.
+
+        The score goes into the step's row: LogCallback logs at each checkpoint.
+        """
         if args.eval_strategy != "no" or not control.should_save:
             return
         if (value := self._score()) is None:
             return
         if state.best_metric is None or value > state.best_metric:
             state.best_metric, state.best_global_step = value, state.global_step
-        if control.should_log:  # this step has a row coming
-            self._logs.extra = {SCORE: value}
-        else:
-            self._record(value, state)
-
-    def _record(self, value: float, state: TrainerState) -> None:
-        if state.is_world_process_zero:
-            self._logs.record(state.global_step, {SCORE: value, "epoch": state.epoch})
+        self._logs.extra = {SCORE: value}
 
 
 def say_best(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -98,6 +99,14 @@ def test_long_runs_keep_every_step_of_the_table(tmp_path, monkeypatch):
     folder = finished_run(tmp_path)
     track(folder, "offline")
     assert [row["step"] for row in table(folder, "completions")] == [1, 1, 2, 2]
+
+
+def test_what_was_logged_is_let_go(tmp_path):
+    """Or each job of a sweep would leave its completions in memory: W&B keeps 100 artifacts."""
+    track(finished_run(tmp_path), "offline")
+    gc.collect()
+    kept = [one for one in gc.get_objects() if type(one) is wandb.Table]
+    assert sum(len(one.data) for one in kept) == 0
 
 
 def test_answers_before_and_after_stand_side_by_side(tmp_path):

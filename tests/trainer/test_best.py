@@ -19,12 +19,17 @@ from medgrpo.trainer.callbacks import LogCallback
 def trained(folder: RunFolder, scores: list[float | None]) -> TrainerState:
     """A training that saves every second step and has these scores there."""
     measured = iter(scores)
-    callback = ScoreCallback(lambda: next(measured), LogCallback(MetricsLog(folder), None))
+    logs = LogCallback(MetricsLog(folder), None)
+    callback = ScoreCallback(lambda: next(measured), logs)
     state = TrainerState(is_world_process_zero=True, max_steps=2 * len(scores))
     args: Any = SimpleNamespace(eval_strategy="no")
     for step in range(1, 2 * len(scores) + 1):
         state.global_step, state.epoch = step, step / 10
-        callback.on_step_end(args, state, TrainerControl(should_save=step % 2 == 0))
+        control = TrainerControl(should_save=step % 2 == 0)
+        logs.on_step_end(args, state, control)
+        callback.on_step_end(args, state, control)
+        if control.should_log:
+            logs.on_log(args, state, control, logs={"reward": 1.0})
     return state
 
 
@@ -34,11 +39,9 @@ def test_the_highest_score_at_a_checkpoint_is_best(tmp_path: Path, caplog: Any) 
     wandb: Any = SimpleNamespace(summary={})
     with caplog.at_level("INFO"):
         say_best(state, "eval_score", folder, wandb)
-    assert [(row["step"], row["eval_score"]) for row in read_log(folder.metrics)] == [
-        (2, 0.2),
-        (4, 0.6),
-        (6, 0.6),
-        (8, 0.4),
+    assert read_log(folder.metrics) == [  # in the row of its step
+        {"step": step, "eval_score": score, "reward": 1.0}
+        for step, score in ((2, 0.2), (4, 0.6), (6, 0.6), (8, 0.4))
     ]
     best = json.loads(folder.best.read_text())
     assert best == {
@@ -65,14 +68,3 @@ def test_an_evaluation_gets_the_score_beside_its_own_metrics(tmp_path: Path) -> 
     state = TrainerState(is_world_process_zero=True)
     callback.on_evaluate(SimpleNamespace(), state, TrainerControl(), metrics=metrics)  # type: ignore[arg-type]
     assert metrics == {"eval_loss": 0.1, "eval_score": 0.7}
-
-
-def test_the_score_stands_in_the_row_of_its_step(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    logs = LogCallback(MetricsLog(folder), None)
-    state = TrainerState(is_world_process_zero=True, global_step=2)
-    args: Any = SimpleNamespace(eval_strategy="no")
-    control = TrainerControl(should_save=True, should_log=True)
-    ScoreCallback(lambda: 0.5, logs).on_step_end(args, state, control)
-    logs.on_log(args, state, control, logs={"reward": 1.0})
-    assert read_log(folder.metrics) == [{"step": 2, "eval_score": 0.5, "reward": 1.0}]
