@@ -23,7 +23,7 @@ from omegaconf import DictConfig
 from medgrpo.errors import UserError
 from medgrpo.rundir import RunFolder
 
-# mallopt(3), so that tensors leave no holes in the heap: job 12 of a sweep peaks near job 1
+# mallopt(3) in a sweep: tensors leave no holes in the heap, so that its jobs peak alike
 MALLOC = {
     -8: 1,  # M_ARENA_MAX: one heap for all threads
     -3: 1536 * 1024,  # M_MMAP_THRESHOLD: bytes from which memory goes straight back to the system
@@ -37,6 +37,8 @@ def run_job(cfg: DictConfig) -> float:
     """Run the job; returns its score (NaN for none). In a sweep, a failure is also logged."""
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         return _run(cfg)
+    for setting in MALLOC.items():
+        _glibc("mallopt", *setting)
     summary = RunFolder(cfg.output_dir).read_summary()
     if cfg.resume and summary.get("status") == "finished":
         log.info("finished already: %s", cfg.output_dir)
@@ -68,8 +70,6 @@ def _run(cfg: DictConfig) -> float:
         from medgrpo.launch import run_apart
 
         return _score(run_apart(cfg).get("score"))
-    for setting in MALLOC.items():
-        _glibc("mallopt", *setting)
     from medgrpo.run import run
 
     with _process_as_it_was():
