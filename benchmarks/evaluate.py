@@ -17,13 +17,13 @@ from typing import Any
 
 import torch
 
+from medgrpo.answers.parse import predict
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.medqa import MedQA
 from medgrpo.dataset.prompt import Prompt
 from medgrpo.evaluation.generate import generate
 from medgrpo.model.base import Policy
 from medgrpo.model.huggingface import HuggingFaceModel
-from medgrpo.rewards.parse import predict
 
 BLOCK = 100  # rows of one turn
 PROMPT = Prompt(

@@ -24,9 +24,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from medgrpo.compose import problems
+from medgrpo.config.compose import problems
+from medgrpo.config.provenance import CONF
 from medgrpo.errors import RunStopped, UserError
-from medgrpo.origins import CONF
 from medgrpo.sweep import compare_jobs, recorded_overrides
 
 NEXT = "Choices: python -m medgrpo --help  The whole config: add --cfg job"
@@ -43,8 +43,8 @@ def main(argv: list[str] | None = None, task: Callable[[DictConfig], object] | N
             return (task or _task)(cfg)
         except (UserError, RunStopped) as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
-                raise  # Hydra names the job, and goes on with the others
-            raise SystemExit(_told(error)) from error
+                raise  # Hydra names the job, and continues with the remaining jobs
+            raise SystemExit(_report_error(error)) from error
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, whole, instead of being printed
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None, task: Callable[[DictConfig], object] | N
         sys.argv = [sys.argv[0], *argv]
         hydra_main(config_path=str(CONF), config_name="config", version_base="1.3")(started)()
     except (UserError, RunStopped) as error:
-        return _told(error)
+        return _report_error(error)
     except KeyboardInterrupt:
         print("medgrpo: interrupted", file=sys.stderr)
         return 130
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None, task: Callable[[DictConfig], object] | N
     return 0
 
 
-def _told(error: UserError | RunStopped) -> int:
+def _report_error(error: UserError | RunStopped) -> int:
     """Show what ended the command; returns its exit code."""
     print(f"medgrpo: {error}", file=sys.stderr)
     return 2 if isinstance(error, UserError) else 1
@@ -161,7 +161,7 @@ def _resumed(argv: list[str], args: Namespace) -> list[str]:
     if folder == "null":
         return argv
     if "output_dir" in typed:
-        raise UserError("resume: what is resumed goes on in its own folder; leave out output_dir")
+        raise UserError("resume: a run resumes in its own folder; leave out output_dir")
     sweep = recorded_overrides(folder)
     if sweep is not None:
         kept = [line for line in sweep if _key(line) not in typed]

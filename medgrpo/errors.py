@@ -11,5 +11,5 @@ class UserError(Exception):
 class RunStopped(Exception):
     """A limit that the user set was reached (exit code 1).
 
-    The message names the limit and how to go on.
+    The message names the limit and how to resume.
     """

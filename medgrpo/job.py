@@ -47,9 +47,9 @@ def run_job(cfg: DictConfig) -> float:
         return _run(cfg)
     except Exception as error:
         if isinstance(error, UserError):
-            log.error("this job failed, the others go on: %s", error)
+            log.error("job failed; continuing with the remaining jobs: %s", error)
         else:
-            log.exception("this job failed, the others go on")
+            log.exception("job failed; continuing with the remaining jobs")
         _let_go(error)
         raise
 

@@ -19,7 +19,7 @@ from medgrpo.dataset.fit import add_prompts, fingerprint
 from medgrpo.evaluation.write import write_evaluation
 from medgrpo.judge.client import Judge
 from medgrpo.model.base import Policy
-from medgrpo.model.memory import Load
+from medgrpo.model.memory import MemoryWorkload
 from medgrpo.model.preflight import preflight
 from medgrpo.model.save import save_policy
 from medgrpo.report.closing import closing_table
@@ -28,7 +28,7 @@ from medgrpo.report.plots import plot_run
 from medgrpo.report.run_report import write_report
 from medgrpo.rewards.base import Reward
 from medgrpo.rundir import RunFolder
-from medgrpo.tracking.names import varied
+from medgrpo.tracking.names import swept_overrides
 from medgrpo.trainer.base import Trainer
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def run(cfg: DictConfig) -> float:
     """Fine-tune and evaluate one model as `cfg` says; returns the held-out primary metric.
 
     NaN when the metric is not defined (no held-out rows). Everything the run knew and did is in
-    the folder `cfg.output_dir`. Raises UserError for what the user can mend.
+    the folder `cfg.output_dir`. Raises UserError for a mistake in the user's input.
     """
     with ExitStack() as stack:
         folder = stack.enter_context(RunFolder(cfg.output_dir))
@@ -48,7 +48,7 @@ def run(cfg: DictConfig) -> float:
         first, trainer = build(cfg.first_trainer), build(cfg.trainer)
         evaluation = build(cfg.evaluation)
         sizes = dataset.max_prompt_tokens, evaluation.max_new_tokens, evaluation.batch_size
-        loads = [Load.of(part.args, *sizes) for part in (first, trainer) if part]
+        loads = [MemoryWorkload.of(part.args, *sizes) for part in (first, trainer) if part]
         preflight(model, lora, loads, folder.path, dataset.hub_id)
 
         data = dataset.load()
@@ -58,7 +58,7 @@ def run(cfg: DictConfig) -> float:
 
         seed_everything(cfg.seed)
         policy = model.load(lora)
-        say_unused_gpu(cfg)
+        warn_of_unused_gpu(cfg)
         budget = dataset.max_prompt_tokens, dataset.over_length
         data = add_prompts(data, prompt, policy.tokenizer, *budget)
         if not folder.passport.exists():
@@ -143,7 +143,7 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def say_unused_gpu(cfg: DictConfig) -> None:
+def warn_of_unused_gpu(cfg: DictConfig) -> None:
     """Tell a user with a CUDA GPU who runs on the CPU how to ask for the real recipe."""
     import torch
 
@@ -166,7 +166,7 @@ def describe(cfg: DictConfig) -> dict[str, Any]:
     hydra = HydraConfig.get()
     choices = hydra.runtime.choices
     in_sweep = hydra.mode == RunMode.MULTIRUN
-    settings = varied(overrides(), hydra.job.config.override_dirname.exclude_keys)
+    settings = swept_overrides(overrides(), hydra.job.config.override_dirname.exclude_keys)
     return {
         "name": " ".join(f"{name}={value}" for name, value in settings.items())[:120] or "default",
         "tags": [choices.dataset, choices.model, cfg.profile.name],

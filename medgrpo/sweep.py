@@ -1,7 +1,7 @@
-"""A sweep as one experiment: jobs named by what is varied, taken up again, compared at its end.
+"""A sweep as one experiment: jobs named by what is varied, resumed, compared at its end.
 
 Hydra's own sweeps number their jobs, start all of them again, and end with the first error. The
-jobs are composed and checked before the first starts (medgrpo.compose); Hydra launches them.
+jobs are composed and checked before the first starts (medgrpo.config.compose); Hydra launches them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from medgrpo.tracking.names import folder_name
 
 _FIXED = "hydra.job.config.override_dirname.exclude_keys"  # Hydra's place for what names leave out
-_OWN = (_FIXED, "hydra.sweep.dir", "hydra.run.dir", "hydra.mode")  # set anew when taken up again
+_OWN = (_FIXED, "hydra.sweep.dir", "hydra.run.dir", "hydra.mode")  # set anew on resume
 
 OmegaConf.register_new_resolver("job_folder", folder_name, replace=True)
 

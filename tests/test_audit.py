@@ -9,12 +9,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from medgrpo.answers.parse import predict
 from medgrpo.audit.__main__ import scored
 from medgrpo.audit.answers import GOLD, candidates
 from medgrpo.audit.figures import exploits, figures, totals
 from medgrpo.dataset.example import Example
 from medgrpo.rewards.base import RuleReward
-from medgrpo.rewards.parse import predict
 from medgrpo.rewards.verifiable import ChoiceAccuracyReward
 
 ROOT = Path(__file__).parents[1]

@@ -70,7 +70,7 @@ def audit(cfg: DictConfig, count: int) -> None:
         rewards = build_rewards(cfg, judge)
         log.info("audit: %d answers to %d rows", sum(map(len, answers)), len(rows))
         scores = scored(rewards, rows, answers)
-        again = build_rewards(cfg, open_judge(cfg, asked_anew(cfg.judge), stack))
+        again = build_rewards(cfg, open_judge(cfg, with_fresh_cache(cfg.judge), stack))
         retest = scored_again(again, rows, answers)
         bill = judge.report() if judge else None
     judged = [reward.__name__ for reward in rewards if isinstance(reward, JudgedReward)]
@@ -115,7 +115,7 @@ def open_judge(cfg: DictConfig, node: DictConfig, stack: ExitStack) -> Judge | N
     return judge
 
 
-def asked_anew(node: DictConfig) -> DictConfig:
+def with_fresh_cache(node: DictConfig) -> DictConfig:
     """The same judge, which finds nothing of the first in its cache."""
     anew = node.copy()
     if "salt" in anew:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 LETTERS = "ABCDEFGHIJ"
+YES_NO_MAYBE = ("yes", "no", "maybe")  # classes of questions without options
 
 
 class Example(TypedDict):

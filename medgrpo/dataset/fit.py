@@ -96,7 +96,7 @@ class Fitting:
             for ids in self._encode([self.prompt.messages(row) for row in part])
         ]
 
-    def most(self, row: Example) -> int:
+    def upper_bound_tokens(self, row: Example) -> int:
         """At least as many tokens as the row's prompt has, without counting them.
 
         A token is a byte of text or more; around the texts, there is what an empty chat has.
@@ -140,7 +140,7 @@ def _over_without_context(rows: Dataset, fitting: Fitting) -> list[int]:
     for start in range(0, len(order), BATCH):
         places = order[start : start + BATCH]
         bare = [Example(**{**row, "context": []}) for row in _rows(rows[places])]
-        if fitting.most(bare[0]) <= fitting.max_tokens:
+        if fitting.upper_bound_tokens(bare[0]) <= fitting.max_tokens:
             break
         lengths = zip(places.tolist(), fitting.tokens(bare), strict=True)
         over += [place for place, tokens in lengths if tokens > fitting.max_tokens]

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from medgrpo.dataset.base import MedicalDataset
-from medgrpo.dataset.example import Example
+from medgrpo.dataset.example import YES_NO_MAYBE, Example
 from medgrpo.dataset.pubmedqa_table import COLUMNS, in_hub_schema, parse_columns
 from medgrpo.dataset.read import read_json
 from medgrpo.dataset.record import Dropped, Record, optional_text, text, texts
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 log = logging.getLogger(__name__)
-
-LABELS = ("yes", "no", "maybe")
 
 
 @dataclass(kw_only=True)
@@ -59,8 +57,8 @@ class PubMedQA(MedicalDataset):
 
     def parse(self, record: Record, row: int) -> Example:
         label = text(record, "final_decision").lower()
-        if label not in LABELS:
-            raise Dropped(f"final_decision is none of {', '.join(LABELS)}")
+        if label not in YES_NO_MAYBE:
+            raise Dropped(f"final_decision is none of {', '.join(YES_NO_MAYBE)}")
         return Example(
             id=optional_text(record, "id") or f"pubmedqa-{row}",
             question=text(record, "QUESTION"),
@@ -106,7 +104,7 @@ class PubMedQA(MedicalDataset):
         if not in_hub_schema(records.data.schema):
             return super().parse_table(records, where)
         table = records.select_columns(COLUMNS).with_format("arrow")[:]
-        rows, dropped = parse_columns(table, LABELS)
+        rows, dropped = parse_columns(table, YES_NO_MAYBE)
         self.report(where, rows.size, dropped, records.column_names)
         return rows
 

@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict
 
-from medgrpo.dataset.example import Example
+from medgrpo.answers.parse import complies, predict
+from medgrpo.dataset.example import YES_NO_MAYBE, Example
 from medgrpo.errors import UserError
 from medgrpo.evaluation.intervals import wilson
-from medgrpo.rewards.parse import VERDICTS, complies, predict
 from medgrpo.rewards.verifiable import list_f1, token_f1
 
 PRIMARY_METRICS = ("accuracy", "list_f1", "token_f1")
@@ -110,7 +110,7 @@ def _choice_figures(rows: Sequence[Prediction]) -> dict[str, Any]:
         "accuracy_interval": wilson(correct, len(rows)),
         "accuracy_parsed": _mean(bool(row["correct"]) for row in rows if row["predicted"]),
         "majority_baseline": max(support.values()) / len(rows) if rows else None,
-        "random_baseline": _mean(1 / (len(row["options"]) or len(VERDICTS)) for row in rows),
+        "random_baseline": _mean(1 / (len(row["options"]) or len(YES_NO_MAYBE)) for row in rows),
         **_vote_figures(rows),
         "support": dict(sorted(support.items())),
         **_class_figures(rows, sorted(support)),

@@ -87,7 +87,7 @@ class HuggingFaceModel(ModelSource):
         if self.load_in_4bit:
             model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
         if adapter is not None:
-            log.info("model: %s goes on with its own LoRA settings", adapter)
+            log.info("model: adapter %s keeps its own LoRA settings", adapter)
             return PeftModel.from_pretrained(model, str(adapter), is_trainable=lora is not None)
         if lora is None:
             return model

@@ -75,7 +75,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Load:
+class MemoryWorkload:
     """What is in memory at a time: tokens of a sequence and completion, sequences."""
 
     sequence: int
@@ -85,7 +85,7 @@ class Load:
     checkpointing: bool
 
     @classmethod
-    def of(cls, args: dict[str, Any], prompt: int, answer: int, answers: int) -> Load:
+    def of(cls, args: dict[str, Any], prompt: int, answer: int, answers: int) -> MemoryWorkload:
         """Of a run with TRL's `args` ({} without training), and `answers` evaluated at a time.
 
         `prompt` and `answer` are lengths in tokens.
@@ -104,7 +104,7 @@ class Load:
 
 
 def estimate(
-    shape: Shape, model: ModelSource, lora: LoRA | None, load: Load
+    shape: Shape, model: ModelSource, lora: LoRA | None, workload: MemoryWorkload
 ) -> tuple[float, float]:
     """(floor, estimate) in bytes, by the formula above."""
     number = 4 if (model.dtype or _default_dtype(model)) == "float32" else 2
@@ -112,11 +112,11 @@ def estimate(
     if model.load_in_4bit:
         weights = (shape.parameters - shape.embeddings) * 0.52 + shape.embeddings * number
     trained = 16 * shape.adapter(lora.r) if lora else shape.parameters * (number + 8)
-    floor = weights + (trained if load.batch else 0)
-    layers = number * shape.layers + 34 if load.checkpointing else 34 * shape.layers
-    activations = load.batch * load.sequence * shape.width * layers
-    logits = 12 * load.batch * load.completion * shape.vocabulary
-    cache = 2 * load.answers * load.sequence * shape.layers * shape.keys * number
+    floor = weights + (trained if workload.batch else 0)
+    layers = number * shape.layers + 34 if workload.checkpointing else 34 * shape.layers
+    activations = workload.batch * workload.sequence * shape.width * layers
+    logits = 12 * workload.batch * workload.completion * shape.vocabulary
+    cache = 2 * workload.answers * workload.sequence * shape.layers * shape.keys * number
     context = 1.5 * GB if model.device == "cuda" else 0
     return floor, floor + max(activations + logits, cache) + context
 

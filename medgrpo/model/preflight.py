@@ -19,7 +19,7 @@ from medgrpo.errors import UserError
 from medgrpo.model.base import ModelSource
 from medgrpo.model.hub import cached_config, cached_dataset, hub_cache, hub_problems
 from medgrpo.model.lora import LoRA
-from medgrpo.model.memory import GB, Load, Shape, estimate
+from medgrpo.model.memory import GB, MemoryWorkload, Shape, estimate
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ GPU_ADVICE = (
 def preflight(
     model: ModelSource,
     lora: LoRA | None,
-    loads: Sequence[Load],
+    loads: Sequence[MemoryWorkload],
     folder: Path,
     dataset_id: str | None,
 ) -> None:
@@ -151,7 +151,7 @@ def _disk(folder: Path, needed: float) -> Iterator[str]:
 
 
 def _memory(
-    shape: Shape, model: ModelSource, lora: LoRA | None, loads: Sequence[Load]
+    shape: Shape, model: ModelSource, lora: LoRA | None, loads: Sequence[MemoryWorkload]
 ) -> Iterator[str]:
     free = _free_gpu() if model.device == "cuda" else _free_ram()
     if free is None:

@@ -61,7 +61,7 @@ class UnslothModel(ModelSource):
         adapter = self.adapter_path()
         if adapter is not None:
             self._check_base(adapter)
-            log.info("model: %s goes on with its own LoRA settings", adapter)
+            log.info("model: adapter %s keeps its own LoRA settings", adapter)
         seed = sys.modules["torch"].initial_seed()
         model, tokenizer = language_model.from_pretrained(
             model_name=str(adapter or self.local_path() or self.name_or_path),

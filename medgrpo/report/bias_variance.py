@@ -64,7 +64,7 @@ class Curves:
         falls = bool(later and earlier) and later[-1] < earlier[-1]
         return math.floor(lowest) + 1 if falls and lowest < self.validation_loss[-1][0] else None
 
-    def verdict(self) -> str:
+    def conclusion(self) -> str:
         """One sentence on what the curves say."""
         if self.overfits_from is not None:
             return (
@@ -110,7 +110,7 @@ def bias_variance_figure(curves: Curves) -> Figure | None:
         panel.spines[["top", "right"]].set_visible(False)
         if panel.get_legend_handles_labels()[0]:
             panel.legend(frameon=False, fontsize=9)
-    figure.suptitle(curves.verdict(), fontsize=10, x=0.01, ha="left")
+    figure.suptitle(curves.conclusion(), fontsize=10, x=0.01, ha="left")
     return figure
 
 

@@ -83,21 +83,21 @@ def _results(stages: Mapping[str, Mapping[str, Any]]) -> str:
     for key, text in _SHOWN.items():
         values = [found[key] for found in stages.values()]
         if any(value is not None for value in values):
-            lines.append(f"| {text} | {' | '.join(map(_figure, values))} |")
+            lines.append(f"| {text} | {' | '.join(map(format_number, values))} |")
     return "\n".join(lines)
 
 
 def _paired(pairs: list[dict[str, Any]]) -> str:
     lines = [
-        f"- {pair['to']} against {pair['from']}: {_figure(pair['difference'])} "
-        f"(95 % {_figure(pair['interval'])}), {pair['gained']} rows gained and {pair['lost']} "
-        f"lost, McNemar's exact p {_figure(pair['mcnemar_p'])}"
+        f"- {pair['to']} against {pair['from']}: {format_number(pair['difference'])} "
+        f"(95 % {format_number(pair['interval'])}), {pair['gained']} rows gained and "
+        f"{pair['lost']} lost, McNemar's exact p {format_number(pair['mcnemar_p'])}"
         for pair in pairs
     ]
     return "\n".join(lines).replace("after_", "after ")
 
 
-def _figure(value: float | list[float] | tuple[float, float] | None) -> str:
+def format_number(value: float | list[float] | tuple[float, float] | None) -> str:
     if value is None:
         return "not defined"
     if isinstance(value, list | tuple):

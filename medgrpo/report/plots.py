@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from medgrpo.report.bias_variance import Curves, bias_variance_figure
 from medgrpo.report.style import BLUE, GREY, ORANGE
 from medgrpo.rundir import RunFolder, replacing
-from medgrpo.tracking.metrics_log import read_log
+from medgrpo.tracking.metrics_log import is_reward_mean, read_log, reward_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +32,7 @@ def plot_run(folder: RunFolder, tracked: wandb.Run | None = None) -> None:
     """
     rows = [row for row in read_log(folder.metrics) if row.get("reward") is not None]
     logged = {key for row in rows for key, value in row.items() if value is not None}
-    names = sorted(name_of(key) for key in logged if is_mean(key))
+    names = sorted(reward_name(key) for key in logged if is_reward_mean(key))
     figures = {
         "reward": total_figure(rows) if rows else None,
         "rewards": panels_figure(rows, names) if names else None,
@@ -50,16 +50,6 @@ def _save(figure: Figure, path: Path, tracked: wandb.Run | None, label: str) -> 
         import wandb
 
         tracked.log({f"plots/{label}{path.stem}": wandb.Image(str(path))})
-
-
-def is_mean(key: str) -> bool:
-    """Whether a logged value is the mean of one reward: `rewards/<name>/mean`."""
-    return key.startswith("rewards/") and key.endswith("/mean")
-
-
-def name_of(key: str) -> str:
-    """`rewards/<name>/mean` -> `<name>`."""
-    return key.removeprefix("rewards/").removesuffix("/mean")
 
 
 def total_figure(rows: list[dict[str, Any]]) -> Figure:

@@ -39,8 +39,8 @@ _HERE = Path(__file__).parent
 def write_report(folder: RunFolder) -> None:
     """Write report.html from what lies in the folder of a run that has been evaluated."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters |= {"figure": figure, "span": span, "stage": stage_name}
-    styles = [(_HERE / name).read_text("utf-8") for name in ("comparison.css", "run_report.css")]
+    environment.filters |= {"format_number": format_number, "span": span, "stage": stage_name}
+    styles = [(_HERE.parent / "page.css"), (_HERE / "run_report.css")]
     template = environment.from_string((_HERE / "run_report.html.jinja").read_text("utf-8"))
     page = template.render(
         **_run(folder),
@@ -48,13 +48,13 @@ def write_report(folder: RunFolder) -> None:
         trainings=[_training(place) for place in _trainings(folder)],
         figures=FIGURES,
         warning=WARNING,
-        css="".join(styles),
+        css="".join(file.read_text("utf-8") for file in styles),
     )
     with replacing(folder.report) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 
-def figure(value: float | None, digits: int = 3) -> str:
+def format_number(value: float | None, digits: int = 3) -> str:
     """A figure as text; a dash for what is not defined."""
     return "–" if value is None else f"{value:.{digits}f}"
 
@@ -123,12 +123,12 @@ def _trainings(folder: RunFolder) -> list[RunFolder]:
 
 
 def _training(folder: RunFolder) -> dict[str, Any]:
-    """The verdict, the best checkpoint and the pictures of one training."""
+    """The conclusion, the best checkpoint and the pictures of one training."""
     curves = Curves.of(folder)
     order = ("bias_variance", "reward", "rewards")
     files = [folder.plots / f"{name}.png" for name in order]
     return {
-        "verdict": curves.verdict(),
+        "conclusion": curves.conclusion(),
         "best": curves.best,
         "rewards": _first_and_last(folder),
         "pictures": [
@@ -139,16 +139,15 @@ def _training(folder: RunFolder) -> dict[str, Any]:
 
 def _first_and_last(folder: RunFolder) -> dict[str, tuple[float, float]]:
     """Each reward's mean over the first and the last tenth of the logged steps."""
-    from medgrpo.report.plots import is_mean, name_of
-    from medgrpo.tracking.metrics_log import read_log
+    from medgrpo.tracking.metrics_log import is_reward_mean, read_log, reward_name
 
     rows = read_log(folder.metrics)
     means = {}
-    for key in sorted({key for row in rows for key in row if is_mean(key)}):
+    for key in sorted({key for row in rows for key in row if is_reward_mean(key)}):
         values = [row[key] for row in rows if row.get(key) is not None]
         tenth = -(-len(values) // 10)
         if values:
-            means[name_of(key)] = (sum(values[:tenth]) / tenth, sum(values[-tenth:]) / tenth)
+            means[reward_name(key)] = (sum(values[:tenth]) / tenth, sum(values[-tenth:]) / tenth)
     return means
 
 

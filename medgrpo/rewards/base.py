@@ -18,11 +18,11 @@ from importlib.metadata import version
 from typing import Any, TypeAlias, cast
 
 from medgrpo import __version__
+from medgrpo.answers.tags import extract_answer, strip_tags
 from medgrpo.dataset.example import LETTERS, Example, gold_text, option_line
 from medgrpo.errors import UserError
 from medgrpo.judge.cache import cache_key
 from medgrpo.judge.client import ASKING, Asking, Judge, JudgeError, Verdict
-from medgrpo.rewards.tags import extract_answer, strip_tags
 
 Completion: TypeAlias = str | list[dict[str, str]]  # plain text or the messages of one turn
 

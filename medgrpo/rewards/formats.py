@@ -23,10 +23,8 @@ from typing import Annotated
 from annotated_types import Ge
 from rapidfuzz.distance import Indel
 
-from medgrpo.dataset.example import LETTERS, Example, option_line
-from medgrpo.rewards.base import RuleReward
-from medgrpo.rewards.parse import VERDICTS, predict
-from medgrpo.rewards.tags import (
+from medgrpo.answers.parse import predict
+from medgrpo.answers.tags import (
     EXPECTED,
     extract_answer,
     extract_block,
@@ -34,6 +32,8 @@ from medgrpo.rewards.tags import (
     strip_tags,
     tag_sequence,
 )
+from medgrpo.dataset.example import LETTERS, YES_NO_MAYBE, Example, option_line
+from medgrpo.rewards.base import RuleReward
 
 _MARKDOWN = re.compile(r"```|\*\*|__|^\s*#{1,6}\s|^\s*\|.*\|\s*$|\\boxed", re.MULTILINE)
 _UNTIDY = re.compile(r"[ \t]+$|\n[ \t]*\n[ \t]*\n|\A\s|\s\Z", re.MULTILINE)
@@ -179,6 +179,6 @@ def _as_prompted(answer: str, row: Example) -> bool:
     if row["options"]:
         letters = LETTERS[: len(row["options"])]
         return answer.casefold() in {option_line(row, letter).casefold() for letter in letters}
-    if row["label"] in VERDICTS:
-        return answer in VERDICTS
+    if row["label"] in YES_NO_MAYBE:
+        return answer in YES_NO_MAYBE
     return answer != "" and "\n" not in answer and not _LIST_MARKER.match(answer)

@@ -7,7 +7,7 @@ as TRL asks of a reward that does not apply. All generations of a group share th
 moves no advantage, and the logged mean is over the rows that the reward is about. A partial text
 match on a choice would pay for near misses ("type 1" for "type 2 diabetes").
 
-The answer is read by the same parser as held-out accuracy (medgrpo/rewards/parse.py); an
+The answer is read by the same parser as held-out accuracy (medgrpo/answers/parse.py); an
 unparsed answer scores 0.
 """
 
@@ -21,9 +21,9 @@ from typing import Annotated
 from annotated_types import Interval
 from rapidfuzz import fuzz, utils
 
+from medgrpo.answers.parse import Style, predict
 from medgrpo.dataset.example import Example
 from medgrpo.rewards.base import RuleReward
-from medgrpo.rewards.parse import Style, predict
 
 
 class ChoiceAccuracyReward(RuleReward):

@@ -28,6 +28,16 @@ def is_telemetry(name: str) -> bool:
     return bool(_TELEMETRY.search(name))
 
 
+def is_reward_mean(key: str) -> bool:
+    """Whether a logged value is the mean of one reward: `rewards/<name>/mean`."""
+    return key.startswith("rewards/") and key.endswith("/mean")
+
+
+def reward_name(key: str) -> str:
+    """`rewards/<name>/mean` -> `<name>`."""
+    return key.removeprefix("rewards/").removesuffix("/mean")
+
+
 def read_log(path: Path) -> list[dict[str, Any]]:
     """The rows of a log, whole lines only; [] when the run never wrote one."""
     return json.loads(b"[" + b",".join(_lines(path)) + b"]")

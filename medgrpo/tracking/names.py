@@ -29,10 +29,10 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def varied(overrides: Iterable[str], fixed: Iterable[str]) -> dict[str, str]:
+def swept_overrides(overrides: Iterable[str], fixed: Iterable[str]) -> dict[str, str]:
     """What an override sets to what, by its short name, without the keys that are `fixed`.
 
-    >>> varied(["lora.r=8", "++seed=1", "rewards=[formats,judges]", "x=0"], ["x"])
+    >>> swept_overrides(["lora.r=8", "++seed=1", "rewards=[formats,judges]", "x=0"], ["x"])
     {'r': '8', 'seed': '1', 'rewards': 'formats+judges'}
     """
     pairs = [override.lstrip("+~").partition("=") for override in overrides]
@@ -51,7 +51,7 @@ def folder_name(overrides: Iterable[str], fixed: Iterable[str]) -> str:
     >>> folder_name(["model.name_or_path=/models/a b"], [])
     'name_or_path-_models_a_b-8db4a7c8'
     """
-    said = "+".join(f"{name}-{value}" for name, value in varied(overrides, fixed).items())
+    said = "+".join(f"{name}-{value}" for name, value in swept_overrides(overrides, fixed).items())
     plain = re.sub(r"[^A-Za-z0-9._+-]", "_", said).lstrip(".+-") or "job"
     if (plain != said and said) or len(plain) > LONGEST:
         digest = hashlib.sha256(said.encode()).hexdigest()[:8]

@@ -27,7 +27,7 @@ STEP = "train/global_step"
 
 def mirror(run: wandb.Run, folder: RunFolder) -> None:
     """Log what the folder holds by now: a run that was cut short has less."""
-    run.summary.update({key: v for key, v in decisive(folder).items() if v is not None})
+    run.summary.update({key: v for key, v in headline_metrics(folder).items() if v is not None})
     _log_artifacts(run, folder)
     if run.offline or _answers_now(run.settings.base_url):
         _log_tables(run, folder)
@@ -35,7 +35,7 @@ def mirror(run: wandb.Run, folder: RunFolder) -> None:
         log.warning("W&B: no answer, so without the tables of completions and answers")
 
 
-def decisive(folder: RunFolder) -> dict[str, Any]:
+def headline_metrics(folder: RunFolder) -> dict[str, Any]:
     """The figures that decide between runs; None for what is not known."""
     summary = folder.summary or folder.read_summary()
     stages = _json(folder, folder.evaluation.name)
@@ -125,7 +125,7 @@ def _log_artifacts(run: wandb.Run, folder: RunFolder) -> None:
         _publish(run, dataset, used=True)
     if folder.adapter.is_dir():
         config = {key: value for key, value in dict(run.config).items() if key != "_wandb"}
-        told = {"dataset": data, "config": config, **decisive(folder)}
+        told = {"dataset": data, "config": config, **headline_metrics(folder)}
         adapter = wandb.Artifact(f"adapter-{run.id}", type="model", metadata=told)
         for file in sorted(filter(Path.is_file, folder.adapter.rglob("*"))):  # add_dir prints
             adapter.add_file(str(file), name=str(file.relative_to(folder.adapter)))

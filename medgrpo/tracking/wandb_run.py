@@ -1,7 +1,7 @@
 """One W&B run per training run; local files stay the truth and W&B mirrors them.
 
 Tracking never asks, never blocks and never ends a training: without a key, or without a server,
-the run goes on offline, and says once how to upload it. History is plotted against
+the run continues offline, and says once how to upload it. History is plotted against
 `train/global_step`, as transformers' own callback does, so that runs compare with runs of others.
 """
 
@@ -67,7 +67,7 @@ class WandbTracking:
     ) -> wandb.Run | None:
         """Start the run in `folder` and note its id in summary.json; None when disabled.
 
-        `config` is plain nested data without secrets. An id that the summary has is gone on with.
+        `config` is plain nested data without secrets. A run whose id the summary has is resumed.
         UserError for a field that W&B refuses, and when mode=online has no valid key.
         """
         mode = self._mode()
@@ -138,7 +138,7 @@ class WandbTracking:
         except CommError as error:
             if self.mode == "online" and isinstance(error, AuthenticationError):
                 raise UserError(f"tracking.mode=online: W&B refuses the key: {error}") from error
-            log.warning("W&B: not reached, going on offline (%s)", str(error).partition("\n")[0])
+            log.warning("W&B: not reached, continuing offline (%s)", str(error).partition("\n")[0])
             return _init("offline", arguments)
 
 

@@ -64,7 +64,7 @@ class Trainer:
         """Train `policy.model` in place on `data["train"]` (Example columns and `prompt`).
 
         Logs, completions and checkpoints land in `folder`, logs also in `tracked`. A folder that
-        holds a checkpoint is gone on with. `score` is asked at checkpoints, about rows of
+        holds a checkpoint is resumed. `score` is asked at checkpoints, about rows of
         validation.
         """
         raise NotImplementedError

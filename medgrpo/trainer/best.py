@@ -60,7 +60,7 @@ class ScoreCallback(TrainerCallback):
         self._logs.extra = {SCORE: value}
 
 
-def say_best(
+def record_best_checkpoint(
     state: TrainerState, measure: str, folder: RunFolder, tracked: wandb.Run | None
 ) -> None:
     """Name the best checkpoint in the log, in best.json and in W&B's summary.

@@ -55,7 +55,7 @@ class GRPO(Trainer):
         """As `Trainer.train`. The last checkpoint is what remains."""
         from trl import GRPOConfig
 
-        from medgrpo.trainer.best import SCORE, say_best
+        from medgrpo.trainer.best import SCORE, record_best_checkpoint
         from medgrpo.trainer.grpo_trainer import RecordingGRPOTrainer
 
         config = GRPOConfig(
@@ -71,17 +71,17 @@ class GRPO(Trainer):
             processing_class=policy.tokenizer,
             folder=folder,
         )
-        say_forecast(config, data["train"], rewards)
+        log_forecast(config, data["train"], rewards)
         fit(trainer, folder, tracked, self.scorer(score, data))
-        say_best(trainer.state, SCORE, folder, tracked)
+        record_best_checkpoint(trainer.state, SCORE, folder, tracked)
         if trainer.stopped:
             raise RunStopped(
-                f"{trainer.stopped}. A checkpoint is kept: mend that and go on with "
+                f"{trainer.stopped}. A checkpoint is kept: fix it and resume with "
                 f"resume={folder.path}"
             )
 
 
-def say_forecast(config: GRPOConfig, rows: Dataset, rewards: Sequence[Reward]) -> None:
+def log_forecast(config: GRPOConfig, rows: Dataset, rewards: Sequence[Reward]) -> None:
     """Tell how much judging the training will take, if a judge is asked at all."""
     judged = [reward for reward in rewards if isinstance(reward, JudgedReward)]
     if not judged:

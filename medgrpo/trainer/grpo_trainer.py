@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from trl import GRPOTrainer
 
 from medgrpo.rundir import RunFolder
-from medgrpo.trainer.judging import JudgeWatch, filled
+from medgrpo.trainer.judging import JudgeWatch, impute_missing
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +58,7 @@ class RecordingGRPOTrainer(GRPOTrainer):
         self._record_gaps(scores, len(prompts))
         if watch.stop:
             self.control.should_save = self.control.should_training_stop = True
-        return filled(scores, generations, watch.columns)
+        return impute_missing(scores, generations, watch.columns)
 
     def _record_gaps(self, scores: torch.Tensor, local: int) -> None:
         """Beside each judged score of a recorded completion: whether it stands for a gap."""

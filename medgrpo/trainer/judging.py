@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _PROMPT_TOKENS = 800  # at most, of the wording around the texts in DeepEval 4 and Evidently 0.7
 
 
-def filled(scores: torch.Tensor, generations: int, columns: Sequence[int]) -> torch.Tensor:
+def impute_missing(scores: torch.Tensor, generations: int, columns: Sequence[int]) -> torch.Tensor:
     """`scores` [prompts x generations, rewards] without the gaps (NaN) in `columns`.
 
     A gap gets the mean of its group in its column. A group with none gets the mean of the column,

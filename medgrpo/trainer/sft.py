@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 
 from annotated_types import Ge
 
+from medgrpo.answers.parse import complies, predict
 from medgrpo.dataset.example import Example, gold_text
 from medgrpo.dataset.prompt import Prompt
 from medgrpo.errors import UserError
 from medgrpo.model.base import Policy
 from medgrpo.rewards.base import Reward
-from medgrpo.rewards.parse import complies, predict
 from medgrpo.rundir import RunFolder
 from medgrpo.trainer.base import MANAGED, Scorer, Trainer, fit
 
@@ -61,7 +61,7 @@ class SFT(Trainer):
         from transformers import EarlyStoppingCallback
         from trl import SFTConfig, SFTTrainer
 
-        from medgrpo.trainer.best import say_best
+        from medgrpo.trainer.best import record_best_checkpoint
 
         config = SFTConfig(
             **self.settings(policy, folder, seed),
@@ -75,10 +75,12 @@ class SFT(Trainer):
             eval_dataset=as_completions(data["validation"], prompt),
             processing_class=policy.tokenizer,
         )
-        say_cut_rows(trainer)
+        warn_of_cut_rows(trainer)
         stopping = [EarlyStoppingCallback(self.patience)] if self.patience else []
         fit(trainer, folder, tracked, self.scorer(score, data), *stopping)
-        say_best(trainer.state, config.metric_for_best_model or "eval_loss", folder, tracked)
+        record_best_checkpoint(
+            trainer.state, config.metric_for_best_model or "eval_loss", folder, tracked
+        )
 
 
 def as_completions(rows: Dataset, prompt: Prompt) -> Dataset:
@@ -123,7 +125,7 @@ def completion(row: Example, style: str) -> str | None:
     return f"{explanation}\nTherefore, the answer is {answer}.".strip()
 
 
-def say_cut_rows(trainer: SFTTrainer) -> None:
+def warn_of_cut_rows(trainer: SFTTrainer) -> None:
     """Tell how many rows lost their end: such a row teaches a model not to come to an answer."""
     if trainer.args.packing or trainer.args.max_length is None:
         return

@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf, open_dict
 
 from medgrpo.cli import CONF
-from medgrpo.validate import validate
+from medgrpo.config.validate import validate
 
 CHOICES = [
     (file.parent.relative_to(CONF).as_posix(), file.stem)

@@ -10,9 +10,9 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from medgrpo.cli import CONF
+from medgrpo.config.validate import validate
 from medgrpo.dataset.table import Table
 from medgrpo.errors import UserError
-from medgrpo.validate import validate
 
 MEDMCQA = """
 defaults: [jsonl]

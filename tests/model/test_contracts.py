@@ -20,9 +20,9 @@ from omegaconf import OmegaConf
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from medgrpo.config.trl_fields import defaults_of
 from medgrpo.model.lora import LoRA
 from medgrpo.model.unsloth_loader import UnslothModel, _lora_arguments
-from medgrpo.trainer.fields import defaults_of
 from medgrpo.trainer.grpo import GRPO
 
 PINNED = {"unsloth": "2026.10.7", "vllm": "0.30.0"}

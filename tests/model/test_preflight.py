@@ -16,7 +16,7 @@ from medgrpo.errors import UserError
 from medgrpo.model import preflight as room
 from medgrpo.model.huggingface import HuggingFaceModel
 from medgrpo.model.lora import LoRA
-from medgrpo.model.memory import GB, Load, Shape, estimate
+from medgrpo.model.memory import GB, MemoryWorkload, Shape, estimate
 from medgrpo.model.unsloth_loader import UnslothModel
 
 LLAMA_3B = {
@@ -29,7 +29,7 @@ LLAMA_3B = {
     "vocab_size": 128256,
     "tie_word_embeddings": True,
 }
-RECIPE = Load(sequence=1024, completion=512, batch=1, answers=32, checkpointing=True)
+RECIPE = MemoryWorkload(sequence=1024, completion=512, batch=1, answers=32, checkpointing=True)
 NO_HUB = "http://127.0.0.1:9"  # nothing listens there
 ANSWERS = {  # of the hub: path -> (status, error code)
     "good/model": (200, None),
@@ -294,11 +294,15 @@ def test_a_run_of_trls_arguments():
         "max_completion_length": 100,
         "gradient_checkpointing": False,
     }
-    assert Load.of(args, prompt=50, answer=30, answers=3) == Load(150, 100, 2, 8, False)
-    assert Load.of({"max_length": 400}, prompt=50, answer=30, answers=3) == Load(
-        400, 400, 0, 3, True
+    assert MemoryWorkload.of(args, prompt=50, answer=30, answers=3) == MemoryWorkload(
+        150, 100, 2, 8, False
     )
-    assert Load.of({}, prompt=50, answer=30, answers=3) == Load(80, 30, 0, 3, True)
+    assert MemoryWorkload.of(
+        {"max_length": 400}, prompt=50, answer=30, answers=3
+    ) == MemoryWorkload(400, 400, 0, 3, True)
+    assert MemoryWorkload.of({}, prompt=50, answer=30, answers=3) == MemoryWorkload(
+        80, 30, 0, 3, True
+    )
 
 
 SHIPPED = {  # hidden, inner, heads, layers, key and value heads, size of a head, vocabulary

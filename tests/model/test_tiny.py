@@ -11,10 +11,10 @@ torch = pytest.importorskip("torch")
 
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
+from medgrpo.answers.parse import predict  # noqa: E402
+from medgrpo.answers.tags import parse_tags  # noqa: E402
 from medgrpo.dataset.samples import generate  # noqa: E402
 from medgrpo.model.tiny import build, exam, lessons  # noqa: E402
-from medgrpo.rewards.parse import predict  # noqa: E402
-from medgrpo.rewards.tags import parse_tags  # noqa: E402
 
 TEXTS = [
     "",

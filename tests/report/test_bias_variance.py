@@ -34,7 +34,7 @@ def test_epochs_are_averaged_and_the_turn_is_named(tmp_path):
     ]
     assert found.validation_loss == [(0, 1.0), (1.0, 0.8), (2.0, 0.6), (3.0, 0.7), (4.0, 0.9)]
     assert found.overfits_from == 3
-    assert found.verdict().startswith("Over-fitting begins in epoch 3")
+    assert found.conclusion().startswith("Over-fitting begins in epoch 3")
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_grpo_shows_reward_and_score(tmp_path):
         log.log(step, {"eval_score": score})
     folder.write_json(folder.best, {"step": 2, "epoch": 0, "measure": "eval_score", "value": 0.6})
     found = Curves.of(folder)
-    assert found.verdict() == "The score on validation rows was higher at an earlier checkpoint."
+    assert found.conclusion() == "The score on validation rows was higher at an earlier checkpoint."
     upper, lower = bias_variance_figure(found).axes
     assert list(upper.lines[0].get_ydata()) == [0.1, 0.2, 0.3]
     assert list(lower.lines[1].get_xdata()) == [2]
@@ -80,5 +80,5 @@ def test_grpo_shows_reward_and_score(tmp_path):
 
 def test_nothing_measured_is_said(tmp_path):
     found = Curves.of(RunFolder(tmp_path))
-    assert found.verdict() == "Nothing was measured on validation rows."
+    assert found.conclusion() == "Nothing was measured on validation rows."
     assert bias_variance_figure(found) is None

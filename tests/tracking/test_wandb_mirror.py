@@ -15,9 +15,9 @@ import pytest
 import wandb
 from stand_in import StandIn
 
+from medgrpo.compare.wandb_file import WandbFile, read_wandb
 from medgrpo.rundir import RunFolder
 from medgrpo.tracking import wandb_mirror, wandb_run
-from medgrpo.tracking.wandb_file import WandbFile, read_wandb
 from medgrpo.tracking.wandb_run import WandbTracking
 
 KEY = "0123456789abcdef0123456789abcdef01234567"

@@ -9,10 +9,10 @@ from contextlib import suppress
 import pytest
 import wandb
 
+from medgrpo.compare.wandb_file import WandbFile, read_wandb
 from medgrpo.errors import UserError
 from medgrpo.rundir import RunFolder
 from medgrpo.tracking import wandb_run
-from medgrpo.tracking.wandb_file import WandbFile, read_wandb
 from medgrpo.tracking.wandb_run import WandbTracking
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -126,7 +126,7 @@ def test_without_a_server_the_run_goes_on_offline(tmp_path, monkeypatch, caplog,
     run.log({"train/reward": 1.0})
     tracking.finish()
     assert run.offline
-    assert "not reached, going on offline" in caplog.text
+    assert "not reached, continuing offline" in caplog.text
     assert "wandb sync" in caplog.text
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and KEY in p.read_text("latin-1")]
 

@@ -12,7 +12,7 @@ from transformers import TrainerControl, TrainerState
 
 from medgrpo.rundir import RunFolder
 from medgrpo.tracking.metrics_log import MetricsLog, read_log
-from medgrpo.trainer.best import ScoreCallback, say_best
+from medgrpo.trainer.best import ScoreCallback, record_best_checkpoint
 from medgrpo.trainer.callbacks import LogCallback
 
 
@@ -38,7 +38,7 @@ def test_the_highest_score_at_a_checkpoint_is_best(tmp_path: Path, caplog: Any) 
     state = trained(folder, [0.2, 0.6, 0.6, 0.4])
     wandb: Any = SimpleNamespace(summary={})
     with caplog.at_level("INFO"):
-        say_best(state, "eval_score", folder, wandb)
+        record_best_checkpoint(state, "eval_score", folder, wandb)
     assert read_log(folder.metrics) == [  # in the row of its step
         {"step": step, "eval_score": score, "reward": 1.0}
         for step, score in ((2, 0.2), (4, 0.6), (6, 0.6), (8, 0.4))
@@ -55,7 +55,7 @@ def test_the_highest_score_at_a_checkpoint_is_best(tmp_path: Path, caplog: Any) 
 def test_where_nothing_is_measured_that_is_said(tmp_path: Path, caplog: Any, scores: Any) -> None:
     folder = RunFolder(tmp_path)
     with caplog.at_level("INFO"):
-        say_best(trained(folder, scores), "eval_score", folder, None)
+        record_best_checkpoint(trained(folder, scores), "eval_score", folder, None)
     best = json.loads(folder.best.read_text())
     assert (best["step"], best["measure"], best["value"]) == (2 * len(scores), "none", None)
     assert "nothing was measured on validation rows" in caplog.text

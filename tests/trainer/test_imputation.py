@@ -14,7 +14,7 @@ import pytest
 import recorded
 import torch
 
-from medgrpo.trainer.judging import filled
+from medgrpo.trainer.judging import impute_missing
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,14 +74,14 @@ def test_advantages_are_the_imputed_ones_in_two_processes(tmp_path):
 
 def test_a_group_without_any_verdict_has_no_advantage_from_it():
     scores = torch.tensor([[1.0], [0.0], [math.nan], [math.nan]])
-    assert filled(scores, 2, [0])[2:].tolist() == [[0.5], [0.5]]
+    assert impute_missing(scores, 2, [0])[2:].tolist() == [[0.5], [0.5]]
     nothing = torch.full((4, 1), math.nan)
-    assert filled(nothing, 2, [0]).isnan().all()
+    assert impute_missing(nothing, 2, [0]).isnan().all()
 
 
 def test_what_a_rule_leaves_out_stays_out():
     scores = torch.tensor([[1.0, math.nan], [math.nan, math.nan], [0.0, 1.0], [1.0, 0.0]])
-    assert filled(scores, 2, [0])[:, 1].isnan().tolist() == [True, True, False, False]
+    assert impute_missing(scores, 2, [0])[:, 1].isnan().tolist() == [True, True, False, False]
 
 
 @pytest.mark.slow

@@ -12,10 +12,10 @@ import pytest
 from conftest import run_medgrpo, same_results, start, wait_for
 from datasets import Dataset
 
+from medgrpo.answers.parse import complies, predict
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.prompt import Prompt
 from medgrpo.errors import UserError
-from medgrpo.rewards.parse import complies, predict
 from medgrpo.tracking.metrics_log import read_log
 from medgrpo.trainer.sft import as_completions, completion
 

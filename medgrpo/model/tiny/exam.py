@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+from medgrpo.answers.parse import complies, predict
 from medgrpo.dataset.samples import generate
 from medgrpo.model.tiny import lessons
-from medgrpo.rewards.parse import complies, predict
 
 
 class Score(NamedTuple):

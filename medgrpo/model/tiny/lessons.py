@@ -19,6 +19,7 @@ from typing import NamedTuple
 from omegaconf import OmegaConf
 
 import medgrpo
+from medgrpo.answers.parse import Style
 from medgrpo.dataset.bioasq import BioASQ
 from medgrpo.dataset.example import LETTERS, Example
 from medgrpo.dataset.medqa import MedQA
@@ -28,7 +29,6 @@ from medgrpo.dataset.pubmedqa import PubMedQA
 from medgrpo.dataset.samples import generate
 from medgrpo.dataset.samples.draw import Choice
 from medgrpo.dataset.samples.trials import Trial
-from medgrpo.rewards.parse import Style
 
 CONF = Path(medgrpo.__file__).parents[1] / "conf"
 NAMES = ["medqa", "medqa_cot", "pubmedqa", "bioasq"]

@@ -12,10 +12,11 @@ import wandb
 from conftest import ROOT
 from synthetic_runs import make_run, make_sweep
 
-from medgrpo.compare import load, main
+from medgrpo.compare import load
+from medgrpo.compare.__main__ import main
+from medgrpo.compare.comparison import compare
+from medgrpo.compare.statistics import paired_tests
 from medgrpo.errors import UserError
-from medgrpo.report.comparison import compare
-from medgrpo.report.comparison_stats import paired_tests
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +225,7 @@ def test_a_notebook_gets_a_table(sweep):
 def test_nothing_that_trains_is_imported(sweep, tmp_path):
     code = f"""
 import sys
-from medgrpo.compare import main
+from medgrpo.compare.__main__ import main
 main([{str(sweep)!r}, "--output", {str(tmp_path)!r}])
 print([name for name in ("torch", "transformers", "trl", "datasets") if name in sys.modules])
 """

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from medgrpo.answers.parse import complies, predict
 from medgrpo.dataset.example import Example
 from medgrpo.errors import UserError
-from medgrpo.rewards.parse import complies, predict
 
 OPTIONS = ["Methanol", "Ethylene glycol", "Ethanol", "Isopropyl alcohol"]
 NESTED = ["Vitamin A", "Aspirin", "Aspirin and clopidogrel", "No treatment"]

@@ -2,7 +2,7 @@
 
 The signature of a `_target_` is the schema of its node (the idea of torchtune's
 config/_validate.py): its parameter names, its annotations, and `Annotated` bounds on them. The
-rest of the config is checked against the dataclasses of medgrpo/config.py.
+rest of the config is checked against the dataclasses of medgrpo/config/schema.py.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from medgrpo.config import Node, Problem, RunConfig, unknown
-from medgrpo.contradictions import contradictions
+from medgrpo.config.conflicts import conflicts
+from medgrpo.config.schema import Node, Problem, RunConfig, unknown
 
 UNRESOLVED = object()  # stands where a value could not be read, which is a problem already
 SET_BY_THE_RUN = {
@@ -44,11 +44,11 @@ def validate(cfg: DictConfig) -> list[Problem]:
     trusted = ["medgrpo", *trusted] if isinstance(trusted, list) else ["medgrpo"]
     problems += _check_fields(values, RunConfig, "", trusted)
     keys = {problem.key for problem in problems}
-    problems = [problem for problem in problems if not _told(problem.refers_to, keys)]
-    return problems or list(contradictions(values))
+    problems = [problem for problem in problems if not _is_within(problem.refers_to, keys)]
+    return problems or list(conflicts(values))
 
 
-def _told(key: str, keys: set[str]) -> bool:
+def _is_within(key: str, keys: set[str]) -> bool:
     """Whether a key, or what it is part of, is among `keys`."""
     return any(f"{key}.".startswith(f"{other}.") for other in keys)
 
@@ -167,7 +167,7 @@ def _check_args(path: str, args: Any, build: Any) -> Iterator[Problem]:
     managed = getattr(build, "managed", None)
     if managed is None or not isinstance(args, dict):
         return
-    from medgrpo.trainer.fields import types_of
+    from medgrpo.config.trl_fields import types_of
 
     config_class = getattr(build, "config_class", "GRPOConfig")
     known = types_of(config_class)

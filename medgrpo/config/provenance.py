@@ -15,15 +15,15 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from medgrpo.config import Problem
+from medgrpo.config.schema import Problem
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parent.parent
 # A checkout keeps conf/ beside the package; a wheel carries it inside.
 CONF = next(path for path in (PACKAGE.parent / "conf", PACKAGE / "conf") if path.is_dir())
 TYPED = "command line"
 
 
-class Origins:
+class Provenance:
     """The origins of the values of one composed config (Hydra must be initialized)."""
 
     def __init__(
@@ -81,7 +81,7 @@ class Origins:
                 return seen[-1]
             seen.append(reference[1])
 
-    def tell(self, problems: Iterable[Problem]) -> list[str]:
+    def lines(self, problems: Iterable[Problem]) -> list[str]:
         """A line for each problem, once where a value is used by reference in several places."""
         problems = list(problems)
         keys = {problem.key for problem in problems}
@@ -89,13 +89,13 @@ class Origins:
         for problem in problems:
             source = self.source(problem.key)
             if source == problem.key:
-                lines.append(said(problem, self.of(source)))
+                lines.append(problem_line(problem, self.of(source)))
             elif source not in keys:
-                lines.append(said(problem, f"{source}, {self.of(source)}"))
+                lines.append(problem_line(problem, f"{source}, {self.of(source)}"))
         return lines
 
 
-def said(problem: Problem, origin: str) -> str:
+def problem_line(problem: Problem, origin: str) -> str:
     """One line: the key, where it was set, what is wrong."""
     return f"{problem.key} ({origin}): {problem.message}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from medgrpo.rewards.tags import extract_answer, extract_block, parse_tags, strip_tags, tag_sequence
+from medgrpo.answers.tags import extract_answer, extract_block, parse_tags, strip_tags, tag_sequence
 
 WHOLE = "<reasoning>\nLine one.\n\nLine two.\n</reasoning>\n<answer>\nB) text\n</answer>"
 

@@ -15,7 +15,7 @@ from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from medgrpo.report.comparison_jobs import Job
+from medgrpo.compare.records import RunRecord
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ MOST_EXTRA_KEYS = 8  # settings shown that nobody typed
 class SeedGroup:
     """Runs that differ in their seed alone, and have a score."""
 
-    jobs: list[Job]
+    jobs: list[RunRecord]
     mean: float
     interval: tuple[float, float] | None  # 95 % of the mean, Student's t; None for one seed
     deviation: float | None  # sample standard deviation over the seeds
@@ -46,7 +46,7 @@ class PairedTest:
     p_holm: float = 1.0  # corrected for all pairs of the comparison
 
 
-def value_of(job: Job, key: str) -> str:
+def value_of(job: RunRecord, key: str) -> str:
     """What a run has for a key that some run's command names.
 
     A config group's choice, a config value, or what was typed ("-" where the run has none).
@@ -60,7 +60,7 @@ def value_of(job: Job, key: str) -> str:
     return "default" if not job.config or _is_below(job, key) or "." not in key else "-"
 
 
-def _is_below(job: Job, key: str) -> bool:
+def _is_below(job: RunRecord, key: str) -> bool:
     return any(name.startswith(f"{key}.") for name in job.config)
 
 
@@ -68,11 +68,11 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def varying_keys(jobs: Sequence[Job]) -> list[str]:
+def varying_keys(jobs: Sequence[RunRecord]) -> list[str]:
     """The keys in which the runs differ, in the order in which they were typed."""
     typed = dict.fromkeys(key for job in jobs for key in job.typed)
     keys = [key for key in typed if key not in ("resume", "output_dir") and _differs(jobs, key)]
-    twins: dict[tuple[str, ...], list[Job]] = {}
+    twins: dict[tuple[str, ...], list[RunRecord]] = {}
     for job in jobs:
         twins.setdefault(tuple(value_of(job, key) for key in keys), []).append(job)
     untold = dict.fromkeys(
@@ -81,20 +81,20 @@ def varying_keys(jobs: Sequence[Job]) -> list[str]:
     return keys + list(untold)[:MOST_EXTRA_KEYS]
 
 
-def _differs(jobs: Sequence[Job], key: str) -> bool:
+def _differs(jobs: Sequence[RunRecord], key: str) -> bool:
     return len({value_of(job, key) for job in jobs}) > 1
 
 
-def differing_settings(jobs: Sequence[Job]) -> list[str]:
+def differing_settings(jobs: Sequence[RunRecord]) -> list[str]:
     """The config keys that are not the same in all of these runs (of those that have a config)."""
     known = [job.config for job in jobs if job.config]
     keys = dict.fromkeys(key for config in known for key in config)
     return [key for key in keys if len({_text(config.get(key)) for config in known}) > 1]
 
 
-def seed_groups(jobs: Sequence[Job]) -> list[SeedGroup]:
+def seed_groups(jobs: Sequence[RunRecord]) -> list[SeedGroup]:
     """Runs by what they share but the seed, best mean first within a test set."""
-    groups: dict[str, list[Job]] = {}
+    groups: dict[str, list[RunRecord]] = {}
     for job in jobs:
         if job.score is not None:
             settings = {key: value for key, value in job.config.items() if key != "seed"}
@@ -103,7 +103,7 @@ def seed_groups(jobs: Sequence[Job]) -> list[SeedGroup]:
     return sorted(found, key=lambda group: (group.jobs[0].test_set, -group.mean))
 
 
-def _seed_group(jobs: list[Job]) -> SeedGroup:
+def _seed_group(jobs: list[RunRecord]) -> SeedGroup:
     from statsmodels.stats.weightstats import DescrStatsW
 
     scores = [job.score for job in jobs]

@@ -1,8 +1,8 @@
 """The fields of TRL's GRPOConfig and SFTConfig: name, type and default, without importing TRL.
 
 `trainer.args` takes any of them. Importing TRL to learn their names costs 8 seconds, which no
-message about a typo is worth; so they lie in fields.json, written by
-`python -m medgrpo.trainer.fields` and compared with the installed TRL by a test. TRL states no
+message about a typo is worth; so they lie in trl_fields.json, written by
+`python -m medgrpo.config.trl_fields` and compared with the installed TRL by a test. TRL states no
 ranges, and names the choices of some strings only in its trainer's source; RANGES and CHOICES have
 them for the fields that people set.
 """
@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Interval
 
-TABLE = Path(__file__).with_name("fields.json")
+TABLE = Path(__file__).with_name("trl_fields.json")
 _NAMES = {"Any": Any, "Literal": Literal, "None": None}
 _PLAIN: dict[Any, str] = {kind: kind.__name__ for kind in (bool, int, float, str, dict)}
 _PLAIN |= {type(None): "None", Any: "Any"}

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from medgrpo.compare.comparison import Comparison
 from medgrpo.errors import UserError
-from medgrpo.report.comparison import Comparison
-from medgrpo.report.plots import is_mean, name_of
+from medgrpo.tracking.metrics_log import is_reward_mean, reward_name
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace
@@ -106,7 +106,7 @@ def _curve_panels(comparison: Comparison) -> list[Any]:
     import wandb_workspaces.reports.v2 as wr
 
     logged = dict.fromkeys(name for job in comparison.jobs for name in job.curves)
-    titles = {name: name_of(name) if is_mean(name) else name for name in logged}
+    titles = {name: reward_name(name) if is_reward_mean(name) else name for name in logged}
     return [
         wr.LinePlot(title=title, x=STEP, y=[f"train/{name}"], max_runs_to_show=MOST_RUNS)
         for name, title in titles.items()

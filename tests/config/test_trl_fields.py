@@ -8,7 +8,7 @@ import pytest
 from pydantic import ConfigDict, TypeAdapter
 from trl import GRPOConfig, GRPOTrainer, SFTConfig
 
-from medgrpo.trainer.fields import CHOICES, RANGES, TABLE, defaults_of, describe, types_of
+from medgrpo.config.trl_fields import CHOICES, RANGES, TABLE, defaults_of, describe, types_of
 from medgrpo.trainer.grpo import GRPO
 from medgrpo.trainer.sft import SFT
 
@@ -17,7 +17,7 @@ CONFIGS = [GRPOConfig, SFTConfig]
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.__name__)
 def test_table_is_that_of_the_installed_trl(config):
-    """Out of date? python -m medgrpo.trainer.fields"""
+    """Out of date? python -m medgrpo.config.trl_fields"""
     assert json.loads(TABLE.read_text())[config.__name__] == describe(config)
 
 

@@ -12,8 +12,8 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from medgrpo.config import Problem, unknown
-from medgrpo.origins import CONF
+from medgrpo.config.provenance import CONF
+from medgrpo.config.schema import Problem, unknown
 
 
 def read(lines: Sequence[str]) -> tuple[list[Override], list[Problem]]:

@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medgrpo.compare.wandb_file import read_wandb
 from medgrpo.errors import UserError
-from medgrpo.report.plots import is_mean
 from medgrpo.rundir import RunFolder
-from medgrpo.tracking.metrics_log import read_log
-from medgrpo.tracking.wandb_file import read_wandb
+from medgrpo.tracking.metrics_log import is_reward_mean, read_log
 
 POINTS = 200  # of a curve; more steps are averaged in bins
 CURVES = (
@@ -33,7 +32,7 @@ NOT_A_SETTING = ("output_dir", "resume", "_wandb")  # of a config: where, and ho
 
 
 @dataclass
-class Job:
+class RunRecord:
     """One run. None is "not known"; shares and scores are in [0, 1]."""
 
     path: Path
@@ -68,7 +67,7 @@ class Job:
         return ", ".join(filter(None, (data, split and f"{split} split", self.metric)))
 
 
-def read_jobs(folders: Sequence[str | os.PathLike[str]]) -> list[Job]:
+def read_records(folders: Sequence[str | os.PathLike[str]]) -> list[RunRecord]:
     """Every run in or below `folders`, each once. UserError where there is none."""
     found: dict[Path, None] = {}
     for folder in folders:
@@ -97,13 +96,13 @@ def _run_folders(folder: Path) -> Iterable[Path]:
     )
 
 
-def _read_job(path: Path) -> Job:
+def _read_job(path: Path) -> RunRecord:
     folder = RunFolder(path)
     files = sorted(path.glob("*.wandb"))
     if files and not folder.summary_file.exists():
         return _read_wandb_job(path, files[-1])
     summary = folder.read_summary()
-    job = Job(path, _status(summary), str(summary.get("error") or ""))
+    job = RunRecord(path, _status(summary), str(summary.get("error") or ""))
     _read_hydra(job)
     evaluation = json.loads(folder.evaluation.read_text()) if folder.evaluation.exists() else {}
     figures = evaluation.get("after") or {}
@@ -136,7 +135,7 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _read_hydra(job: Job) -> None:
+def _read_hydra(job: RunRecord) -> None:
     """What Hydra recorded of the run: config, what was typed, and the choice in each group."""
     hydra = job.path / ".hydra"
     job.typed = dict(map(_split, _yaml(hydra / "overrides.yaml") or []))
@@ -181,7 +180,7 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _add_curves(job: Job, rows: Sequence[Mapping[str, Any]]) -> None:
+def _add_curves(job: RunRecord, rows: Sequence[Mapping[str, Any]]) -> None:
     """Curves of at most POINTS points, each the mean of the known values of its bin of steps."""
     by_step: dict[int, dict[str, Any]] = {}
     for row in rows:
@@ -196,7 +195,7 @@ def _add_curves(job: Job, rows: Sequence[Mapping[str, Any]]) -> None:
         rows[min(end, len(rows)) - 1]["step"] for end in range(size, len(rows) + size, size or 1)
     ]
     logged: set[str] = set().union(*rows)
-    names = [*CURVES[:1], *sorted(filter(is_mean, logged)), *CURVES[1:]]
+    names = [*CURVES[:1], *sorted(filter(is_reward_mean, logged)), *CURVES[1:]]
     for name in filter(logged.__contains__, names):
         job.curves[name] = _binned([row.get(name) for row in rows], size)
 
@@ -217,11 +216,11 @@ def _binned(values: Sequence[float | None], size: int) -> list[float | None]:
     return [float(s) / int(n) if n else None for s, n in zip(sums, counts, strict=True)]
 
 
-def _read_wandb_job(path: Path, file: Path) -> Job:
+def _read_wandb_job(path: Path, file: Path) -> RunRecord:
     """A run of which only W&B's file is there: everything but predictions."""
     run = read_wandb(file)
     status = {None: "killed", 0: "finished"}.get(run.exit_code, "failed")
-    job = Job(path, status, config=_settings(run.config))
+    job = RunRecord(path, status, config=_settings(run.config))
     for key in ("metric", "score", "rows", "unparsed_rate", "judge_cost", "wall_seconds"):
         setattr(job, key, run.summary.get(key, getattr(job, key)))
     if run.summary.get("score_low") is not None:

@@ -10,9 +10,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from synthetic_runs import make_sweep
 
+from medgrpo.compare.comparison import compare
+from medgrpo.compare.workspace import build, save_workspace
 from medgrpo.errors import UserError
-from medgrpo.report.comparison import compare
-from medgrpo.report.comparison_workspace import build, save_workspace
 
 pytest.importorskip("wandb_workspaces")
 

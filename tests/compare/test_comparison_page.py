@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from synthetic_runs import make_run, make_sweep
 
-from medgrpo.compare import main
+from medgrpo.compare.__main__ import main
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

@@ -31,9 +31,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from medgrpo.config import Problem, unknown
-from medgrpo.origins import CONF, TYPED, Origins, said, shown_path
-from medgrpo.overrides import (
+from medgrpo.config.overrides import (
     choice_problems,
     choices,
     default_groups,
@@ -43,7 +41,9 @@ from medgrpo.overrides import (
     repeated,
     shown,
 )
-from medgrpo.validate import validate
+from medgrpo.config.provenance import CONF, TYPED, Provenance, problem_line, shown_path
+from medgrpo.config.schema import Problem, unknown
+from medgrpo.config.validate import validate
 
 PROFILE = os.environ.get("MEDGRPO_PROFILE") or "laptop"
 MADE_BY_RUNS = ("summary.json", "multirun.yaml")
@@ -55,7 +55,7 @@ def problems(args: Namespace) -> list[str]:
 
     A question (`--cfg`, `--info`, `--help`) is refused only when nothing can be composed.
     """
-    found = [said(problem, "--config-dir") for problem in _folder_problems(args.config_dir)]
+    found = [problem_line(problem, "--config-dir") for problem in _folder_problems(args.config_dir)]
     if found:
         return found
     with _hydra(args.config_dir):
@@ -66,14 +66,14 @@ def problems(args: Namespace) -> list[str]:
             wrong.append(Problem("--config-name", missing))
         wrong += repeated(overrides)
         if wrong:
-            return list(dict.fromkeys(said(problem, TYPED) for problem in wrong))
+            return list(dict.fromkeys(problem_line(problem, TYPED) for problem in wrong))
         try:
             jobs = _jobs(args, overrides)
         except HydraException as error:  # a kind of sweep that Hydra's own sweeper does not know
-            return [said(Problem("sweep", str(error)), TYPED)]
+            return [problem_line(Problem("sweep", str(error)), TYPED)]
         if twice := [job for job, times in Counter(map(_job_line, jobs)).items() if times > 1]:
             again = Problem("sweep", f"the same job more than once: {'; '.join(twice)}")
-            return [said(again, TYPED)]
+            return [problem_line(again, TYPED)]
         return list(dict.fromkeys(line for job in jobs for line in _job_problems(args, job)))
 
 
@@ -125,7 +125,7 @@ def _jobs(args: Namespace, overrides: list[Override]) -> list[list[Override]]:
     name = args.config_name or "config"
     single = [override for override in overrides if not override.is_sweep_override()]
     base = _attempt(name, tuple(_lines(single)))
-    if not isinstance(base, DictConfig):  # it is told in full when the jobs are composed
+    if not isinstance(base, DictConfig):  # it is lines_told in full when the jobs are composed
         base = _attempt(name, tuple(_lines([o for o in single if is_group(o)])))
     # a choice that does not exist may be the one that makes the sweep
     sweep, params = True, {}
@@ -164,10 +164,10 @@ def _lines(overrides: Sequence[Override]) -> list[str]:
 
 
 def _job_problems(args: Namespace, overrides: list[Override]) -> list[str]:
-    found = [said(problem, TYPED) for problem in choice_problems(overrides)]
+    found = [problem_line(problem, TYPED) for problem in choice_problems(overrides)]
     if "profile" not in [o.key_or_group for o in overrides] and PROFILE not in choices("profile"):
         profile = Problem(f"MEDGRPO_PROFILE={PROFILE}", no_choice("profile", PROFILE).message)
-        found.append(said(profile, "environment"))
+        found.append(problem_line(profile, "environment"))
     if found:
         return found
     name, lines = args.config_name or "config", _lines(overrides)
@@ -187,8 +187,8 @@ def _job_problems(args: Namespace, overrides: list[Override]) -> list[str]:
     wrong = [*_hydra_problems(cfg, place), *validate(cfg)]
     keys = {problem.key for problem in wrong}
     wrong = [problem for problem in mismatched if problem.key not in keys] + wrong
-    told = Origins(name, lines, cfg, *_typed(overrides)).tell(wrong) if wrong else []
-    return told or ([_explained(refusal, overrides)] if refusal else [])
+    lines_told = Provenance(name, lines, cfg, *_typed(overrides)).lines(wrong) if wrong else []
+    return lines_told or ([_explained(refusal, overrides)] if refusal else [])
 
 
 def _typed(overrides: Sequence[Override]) -> tuple[list[str], list[str]]:
@@ -257,8 +257,8 @@ def _hydra_problems(cfg: DictConfig, place: DictConfig) -> Iterator[Problem]:
     elif not cfg.get("resume") and any((folder / file).exists() for file in MADE_BY_RUNS):
         yield Problem(
             "output_dir",
-            f"{shown_path(folder)} holds a run or sweep; resume={shown_path(folder)} goes on with "
-            "it, another name starts anew",
+            f"{shown_path(folder)} holds a run or sweep; resume={shown_path(folder)} "
+            "resumes it, another name starts a new one",
         )
 
 
@@ -269,10 +269,10 @@ def _explained(error: Exception, overrides: Sequence[Override]) -> str:
     file = f"{named[1]}.yaml" if named else ""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
-        return said(no_choice(group, choice), file or TYPED)
+        return problem_line(no_choice(group, choice), file or TYPED)
     typed = [shown(o.key_or_group) for o in overrides if o.key_or_group in text]
     lines = (line.strip().removeprefix(f"In '{file[:-5]}': ") for line in text.splitlines())
     advice = ("full_key", "object_type", "reference_type", "To append")
     reason = " ".join(dict.fromkeys(line for line in lines if not line.startswith(advice)))
     key = typed[0] if typed else file or "config"
-    return said(Problem(key, reason.strip()), file or TYPED)
+    return problem_line(Problem(key, reason.strip()), file or TYPED)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medgrpo.report.comparison_answers import Question, most_disputed, read_answers
-from medgrpo.report.comparison_jobs import Job, read_jobs
-from medgrpo.report.comparison_stats import (
+from medgrpo.compare.answers import Question, most_disputed, read_answers
+from medgrpo.compare.records import RunRecord, read_records
+from medgrpo.compare.statistics import (
     PairedTest,
     SeedGroup,
     paired_tests,
@@ -30,7 +30,7 @@ from medgrpo.rundir import replacing
 class Comparison:
     """Runs, ranked within each test set, and what their figures allow to conclude."""
 
-    jobs: list[Job]
+    jobs: list[RunRecord]
     ranks: list[int | None]  # 1 is the best of its test set; None without a score
     keys: list[str]  # in which the runs differ
     seeds: list[SeedGroup]
@@ -75,7 +75,7 @@ class Comparison:
 
 def compare(folders: Sequence[str | os.PathLike[str]]) -> Comparison:
     """Compare every run in or below `folders`. UserError where there is none."""
-    jobs = sorted(read_jobs(folders), key=_order)
+    jobs = sorted(read_records(folders), key=_order)
     answers = read_answers(jobs)
     return Comparison(
         jobs=jobs,
@@ -87,12 +87,12 @@ def compare(folders: Sequence[str | os.PathLike[str]]) -> Comparison:
     )
 
 
-def _order(job: Job) -> tuple[str, float, str]:
+def _order(job: RunRecord) -> tuple[str, float, str]:
     """By test set, the best first, those without a score last."""
     return job.test_set, float("inf") if job.score is None else -job.score, job.name
 
 
-def _ranks(jobs: Sequence[Job]) -> list[int | None]:
+def _ranks(jobs: Sequence[RunRecord]) -> list[int | None]:
     """Equal scores share a rank."""
     ranks: list[int | None] = []
     for job in jobs:

@@ -1,7 +1,7 @@
 """What a config may say: the names, types and ranges that no `_target_` describes.
 
-Hydra composes; it does not know what the composed values are for. `medgrpo.validate` checks a
-composed config against these dataclasses and against the signatures of its targets.
+Hydra composes; it does not know what the composed values are for. `medgrpo.config.validate`
+checks a composed config against these dataclasses and against the signatures of its targets.
 """
 
 from __future__ import annotations

@@ -15,10 +15,10 @@ from typing import Any
 
 from hydra.utils import get_object
 
-from medgrpo.config import Problem
+from medgrpo.config.schema import Problem
 
 
-def contradictions(values: dict[str, Any]) -> Iterator[Problem]:
+def conflicts(values: dict[str, Any]) -> Iterator[Problem]:
     """Problems between the values of a config that is valid key by key."""
     yield from _launch()
     yield from _data(values["dataset"])
@@ -34,7 +34,7 @@ def contradictions(values: dict[str, Any]) -> Iterator[Problem]:
     if getattr(trainer, "config_class", None) == "GRPOConfig":
         yield from _rewards(values["rewards"])
         processes = values["launch"]["nproc_per_node"]
-        from medgrpo.trainer.fields import defaults_of
+        from medgrpo.config.trl_fields import defaults_of
 
         args = defaults_of("GRPOConfig") | values["trainer"]["args"]
         yield from _generation_batch(args, processes)
@@ -101,7 +101,7 @@ def _engine(
 
 def _sft(key: str, trainer: dict[str, Any]) -> Iterator[Problem]:
     """What transformers refuses only after loading, about choosing the best checkpoint."""
-    from medgrpo.trainer.fields import defaults_of
+    from medgrpo.config.trl_fields import defaults_of
 
     args = defaults_of("SFTConfig") | trainer["args"]
     measure, evaluated = args["metric_for_best_model"], args["eval_strategy"]

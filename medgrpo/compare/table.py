@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from medgrpo.report.comparison import Comparison
-from medgrpo.report.comparison_jobs import Job
-from medgrpo.report.comparison_stats import value_of
+from medgrpo.compare.comparison import Comparison
+from medgrpo.compare.records import RunRecord
+from medgrpo.compare.statistics import value_of
 from medgrpo.tracking.names import short_names
 
 COLUMNS = 80
 SCORE = "score (95 % CI)"
-FIGURES: dict[str, Callable[[Job], str]] = {
+FIGURES: dict[str, Callable[[RunRecord], str]] = {
     "unparsed": lambda job: "-" if job.unparsed_rate is None else f"{job.unparsed_rate:.0%}",
     "reward": lambda job: "-" if job.reward is None else f"{job.reward:.3f}",
     "judge $": lambda job: "-" if job.judge_cost is None else f"{job.judge_cost:.2f}",
@@ -35,7 +35,7 @@ def print_comparison(comparison: Comparison) -> None:
     ranked = list(zip(comparison.ranks, comparison.jobs, strict=True))
     for test_set, members in groupby(ranked, key=lambda pair: pair[1].test_set):
         console.print(_table(test_set, list(members), comparison.keys, console.width))
-    for line in verdicts(comparison):
+    for line in conclusions(comparison):
         console.print(Text(line))
     for job in comparison.jobs:
         if job.error:
@@ -55,7 +55,7 @@ def duration(seconds: float) -> str:
 
 
 def _table(
-    test_set: str, ranked: list[tuple[int | None, Job]], keys: list[str], width: int
+    test_set: str, ranked: list[tuple[int | None, RunRecord]], keys: list[str], width: int
 ) -> Table:
     jobs = [job for _, job in ranked]
     keys = [key for key in keys if len({value_of(job, key) for job in jobs}) > 1]
@@ -82,7 +82,7 @@ def _table(
     return table
 
 
-def score_text(job: Job) -> str:
+def score_text(job: RunRecord) -> str:
     """`0.781 (0.72-0.83)`."""
     if job.score is None:
         return "-"
@@ -90,7 +90,7 @@ def score_text(job: Job) -> str:
     return f"{job.score:.3f}{span}"
 
 
-def verdicts(comparison: Comparison) -> Iterator[str]:
+def conclusions(comparison: Comparison) -> Iterator[str]:
     """How the best run of each test set compares with those behind it."""
     said = set()
     for place, job in enumerate(comparison.jobs):

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from medgrpo.report.comparison_jobs import Job
+from medgrpo.compare.records import RunRecord
 from medgrpo.rundir import RunFolder
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Question:
     answers: dict[int, dict[str, Any]] = field(default_factory=dict)  # text, predicted, score
 
 
-def read_answers(jobs: Sequence[Job]) -> Answers:
+def read_answers(jobs: Sequence[RunRecord]) -> Answers:
     """The score of each run on each held-out row."""
     import numpy as np
 
@@ -59,7 +59,7 @@ def read_answers(jobs: Sequence[Job]) -> Answers:
     return Answers(keys, scores.reshape(len(jobs), len(keys)), exact)
 
 
-def most_disputed(jobs: Sequence[Job], answers: Answers) -> list[Question]:
+def most_disputed(jobs: Sequence[RunRecord], answers: Answers) -> list[Question]:
     """The questions on which the runs disagree most, within what a page can hold."""
     chosen = _disputed_keys(answers)
     questions: dict[Key, Question] = {}
@@ -100,7 +100,7 @@ def _disputed_keys(answers: Answers) -> list[Key]:
     return chosen
 
 
-def _rows(job: Job, *more: str) -> Iterator[tuple[Key, dict[str, Any]]]:
+def _rows(job: RunRecord, *more: str) -> Iterator[tuple[Key, dict[str, Any]]]:
     """The predictions after training; nothing for a run that did not come so far."""
     import pyarrow.parquet as pq
 
@@ -114,7 +114,7 @@ def _rows(job: Job, *more: str) -> Iterator[tuple[Key, dict[str, Any]]]:
         yield (job.test_set, row["id"], asked), row
 
 
-def _score(job: Job, row: dict[str, Any]) -> float:
+def _score(job: RunRecord, row: dict[str, Any]) -> float:
     """What the row is worth in the run's primary metric; NaN where it defines nothing."""
     value = row[SCORES[job.metric]]
     return float("nan") if value is None else float(value)

@@ -13,10 +13,10 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from medgrpo.report.comparison import Comparison
-from medgrpo.report.comparison_jobs import POINTS
-from medgrpo.report.comparison_stats import differing_settings, value_of
-from medgrpo.report.comparison_table import verdicts
+from medgrpo.compare.comparison import Comparison
+from medgrpo.compare.records import POINTS
+from medgrpo.compare.statistics import differing_settings, value_of
+from medgrpo.compare.table import conclusions
 from medgrpo.rundir import nan_to_null, replacing
 
 _HERE = Path(__file__).parent
@@ -25,7 +25,7 @@ _HERE = Path(__file__).parent
 def write_page(comparison: Comparison, path: Path, title: str) -> None:
     """Write the page at `path`."""
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
-        (_HERE / "comparison.html.jinja").read_text(encoding="utf-8")
+        (_HERE / "page.html.jinja").read_text(encoding="utf-8")
     )
     data = json.dumps(nan_to_null(_data(comparison)), ensure_ascii=False, separators=(",", ":"))
     statuses = Counter(job.status for job in comparison.jobs)
@@ -36,13 +36,13 @@ def write_page(comparison: Comparison, path: Path, title: str) -> None:
         title=title,
         counts=", ".join(f"{count} {status}" for status, count in statuses.most_common()),
         keys=comparison.keys,
-        verdicts=verdicts(comparison),
+        conclusions=conclusions(comparison),
         points=POINTS,
         pairs=len(comparison.pairs),
         questions=len(comparison.questions),
         rows=held_out.total(),
-        css=(_HERE / "comparison.css").read_text(encoding="utf-8"),
-        js=(_HERE / "comparison.js").read_text(encoding="utf-8"),
+        css=(_HERE.parent / "page.css").read_text(encoding="utf-8"),
+        js=(_HERE / "page.js").read_text(encoding="utf-8"),
         data=data.replace("<", "\\u003c"),  # no text of a model can end the script element
     )
     with replacing(path) as temporary:
@@ -50,7 +50,7 @@ def write_page(comparison: Comparison, path: Path, title: str) -> None:
 
 
 def _data(comparison: Comparison) -> dict[str, Any]:
-    """What comparison.js reads; runs are named by their places in `jobs`."""
+    """What page.js reads; runs are named by their places in `jobs`."""
     jobs = comparison.jobs
     place = {id(job): number for number, job in enumerate(jobs)}
     return {

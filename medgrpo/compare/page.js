@@ -216,7 +216,7 @@ function twoRuns() {
   const rows = Object.entries(data.settings).map(([key, values]) => [key, values[first], values[second]]).filter((row) => row[1] !== row[2]);
   table(byId("diff"), columns, rows, first === second ? "This is one run; choose two." : "No setting differs.");
   const pair = data.pairs.find((each) => [each.first, each.second].sort().join() === [first, second].sort().join());
-  byId("pair-test").textContent = pair ? verdict(pair) : "These two answered no held-out row in common.";
+  byId("pair-test").textContent = pair ? pairConclusion(pair) : "These two answered no held-out row in common.";
   const shared = data.questions.map((question, place) => [question, place]).filter(([question]) => question.answers[first] && question.answers[second]);
   const alike = ([question]) => question.answers[first].score === question.answers[second].score;
   shared.sort((a, b) => alike(a) - alike(b)); // where they differ, first
@@ -224,7 +224,7 @@ function twoRuns() {
   answers();
 }
 
-function verdict(pair) {
+function pairConclusion(pair) {
   return `On ${pair.rows} rows that both answered, ${jobs[pair.first].run} is better on ${pair.first_better} and ` +
     `${jobs[pair.second].run} on ${pair.second_better}: p = ${p(pair.p)}, after Holm's correction ${p(pair.p_holm)}.`;
 }

@@ -22,13 +22,11 @@ import unicodedata
 from collections.abc import Callable
 from typing import Literal, TypeAlias, get_args
 
-from medgrpo.dataset.example import LETTERS, Example
+from medgrpo.answers.tags import extract_answer, parse_tags, strip_tags
+from medgrpo.dataset.example import LETTERS, YES_NO_MAYBE, Example
 from medgrpo.errors import UserError
-from medgrpo.rewards.tags import extract_answer, parse_tags, strip_tags
 
 Style: TypeAlias = Literal["reasoning", "choice_cot"]
-
-VERDICTS = ("yes", "no", "maybe")
 
 _WORD = r"\w↑↓<>=%+"  # signs that tell laboratory findings apart count as words
 
@@ -53,7 +51,7 @@ _DENIED = re.compile(
     r"unlikely|less))\b",
     re.IGNORECASE,
 )
-_VERDICT = re.compile(
+_YES_NO_MAYBE = re.compile(
     r"(?:(yes|maybe)\b|(no)(?=\s*(?:$|[.,;:!/)\-–—]|(?:and|or|maybe|yes|because|since|as|it|they|"
     r"this|these|we|there|the)\b)))\s*",
     re.IGNORECASE,
@@ -93,8 +91,8 @@ def predict(response: str, row: Example, style: str) -> str | None:
         options = dict(zip(LETTERS, map(_words, row["options"]), strict=False))
         claims = _choices(_plain(text), options, short=block is not None)
         claims = claims if claims <= set(options) else set()
-    elif row["label"] in VERDICTS:
-        claims = _verdicts(_plain(text))
+    elif row["label"] in YES_NO_MAYBE:
+        claims = _yes_no_maybe(_plain(text))
     else:
         return _free_text(text, short=block is not None)
     return claims.pop() if len(claims) == 1 else None
@@ -198,21 +196,21 @@ def _letters(pattern: re.Pattern[str], text: str) -> set[str]:
     return {found[found.lastindex or 0].upper() for found in pattern.finditer(text)}
 
 
-def _verdicts(text: str) -> set[str]:
+def _yes_no_maybe(text: str) -> set[str]:
     """Which of yes, no, maybe the text claims: announced, leading a line, or ending four words."""
-    if claims := _last_cue(text, _leading_verdicts):
+    if claims := _last_cue(text, _leading_yes_no_maybe):
         return claims
     first, last = text.partition("\n")[0], text.rpartition("\n")[2]
     words = _words(last).split()
-    few = set(words) & set(VERDICTS) if len(words) <= 4 and "not" not in words else set()
+    few = set(words) & set(YES_NO_MAYBE) if len(words) <= 4 and "not" not in words else set()
     ends = few if words and words[-1] in few else set()
-    return _leading_verdicts(first) | _leading_verdicts(last) or ends
+    return _leading_yes_no_maybe(first) | _leading_yes_no_maybe(last) or ends
 
 
-def _leading_verdicts(text: str) -> set[str]:
-    """Verdicts at the start with those joined to it; the "no" of "no difference" is none."""
+def _leading_yes_no_maybe(text: str) -> set[str]:
+    """Labels at the start with those joined to it; the "no" of "no difference" is none."""
     claims: set[str] = set()
-    while found := _VERDICT.match(text):
+    while found := _YES_NO_MAYBE.match(text):
         claims.add(found[found.lastindex or 0].lower())
         text = text[found.end() :]
         if joiner := _JOINER.match(text):
