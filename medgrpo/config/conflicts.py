@@ -96,7 +96,7 @@ def _engine(
     if engine == "openai" and not (evaluation["base_url"] and evaluation["served_model"]):
         yield Problem("evaluation.base_url", "engine=openai needs base_url and served_model")
     if engine == "vllm" and not importlib.util.find_spec("vllm"):
-        yield Problem("evaluation.engine", "needs vllm: pip install 'medgrpo[vllm]'")
+        yield Problem("evaluation.engine", "needs vllm: pip install -e '.[vllm]'")
 
 
 def _sft(key: str, trainer: dict[str, Any]) -> Iterator[Problem]:
