@@ -9,6 +9,7 @@ was tried and what did not work.
 
 from __future__ import annotations
 
+import argparse
 import logging
 import math
 import sys
@@ -172,5 +173,8 @@ def build(folder: Path) -> bool:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description="Make the embedded model, minutes on two cores.")
+    parser.add_argument("folder", nargs="?", type=Path, default=WEIGHTS, help="where to write it")
+    folder = parser.parse_args().folder
     torch.set_num_threads(THREADS)
-    sys.exit(not build(Path(sys.argv[1]) if len(sys.argv) > 1 else WEIGHTS))
+    sys.exit(not build(folder))
