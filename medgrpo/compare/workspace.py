@@ -44,7 +44,7 @@ def build(comparison: Comparison, entity: str, project: str, group: str) -> Work
     try:
         import wandb_workspaces.workspaces as ws
     except ImportError as error:
-        raise UserError("--wandb needs pip install 'medgrpo[workspace]'") from error
+        raise UserError("--wandb needs pip install -e '.[workspace]'") from error
 
     columns = [column for key in comparison.keys for column in _columns(comparison, key)]
     return ws.Workspace(
