@@ -3,7 +3,7 @@
 A tokenizer, a Llama of about a million parameters, then two stages of plain supervised training:
 clean answers until the model knows the facts (gate: held-out accuracy), then planted habits for
 GRPO to unlearn (gate: they show in greedy decoding). The result is a normal transformers folder.
-Seeded; prints what each stage reaches and exits 1 when a gate fails. docs/decisions.md says what
+Seeded; prints what each stage reaches and exits 1 when a gate fails. docs/measurements.md says what
 was tried and what did not work.
 """
 
