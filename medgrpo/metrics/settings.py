@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FEWEST_SEEDS = 3  # of each setting, to claim that they differ
 LEVEL = 0.05  # of a claim; intervals are of 1 - LEVEL
+TINY = 1e-12  # a variance of this size is rounding
 
 
 @dataclass
@@ -28,14 +29,14 @@ class Contrast:
     low: Any  # 95 %, over seeds and rows; within [-1, 1] for values in [0, 1]
     high: Any
     p_crossed: Any  # that of the interval: seeds and rows are both a sample
-    p_seeds: Any  # Student's t of the seeds' means, pooled variance: for these rows alone
+    p_seeds: Any  # Student's t of the seeds' scores, pooled; NaN where no two seeds differ
 
     @property
     def p(self) -> Any:
         """The larger of the two: a claim needs both to reject (Berger 1982)."""
         import numpy as np
 
-        return np.maximum(self.p_crossed, self.p_seeds)
+        return np.fmax(self.p_crossed, self.p_seeds)
 
 
 def contrast(baseline: np.ndarray, setting: np.ndarray) -> Contrast:
@@ -123,7 +124,7 @@ def _row_variance(by_row: np.ndarray) -> Any:
     rows, mean = by_row.shape[-1], by_row.mean(-1)
     smoothed = (rows * mean**2 + 1) / (rows + 2) - (rows * mean / (rows + 2)) ** 2
     variance = by_row.var(-1, ddof=1)
-    return np.where(variance > 1e-12, variance / rows, smoothed / (rows + 2))
+    return np.where(variance > TINY, variance / rows, smoothed / (rows + 2))
 
 
 def _pooled_variance(baseline: np.ndarray, setting: np.ndarray) -> Any:
@@ -134,13 +135,13 @@ def _pooled_variance(baseline: np.ndarray, setting: np.ndarray) -> Any:
 
 
 def _p_value(difference: Any, variance: Any, freedom: Any) -> Any:
-    """Two-sided, of Student's t; 1 for no difference, also without variance."""
+    """Two-sided, of Student's t; NaN without variance."""
     import numpy as np
     from scipy.stats import t
 
-    with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = np.abs(difference) / np.sqrt(variance)
-    return 2 * t.sf(np.where(difference == 0, 0.0, statistic), freedom)
+    known = variance > TINY
+    statistic = np.abs(difference) / np.sqrt(np.where(known, variance, 1.0))
+    return np.where(known, 2 * t.sf(statistic, freedom), np.nan)
 
 
 def _wilson(

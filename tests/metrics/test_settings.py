@@ -79,6 +79,7 @@ def test_rows_that_all_differ_alike_leave_some_doubt(left, right, sure):
     assert -1 <= found.low < found.high <= 1
     assert (found.p < 0.001) == sure
     assert found.low <= found.difference <= found.high
+    assert np.isnan(found.p_seeds)  # without a spread there is no t
 
 
 def test_interval_of_the_worked_example():
