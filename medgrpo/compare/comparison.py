@@ -23,7 +23,7 @@ from medgrpo.rundir import replacing
 
 @dataclass
 class Comparison:
-    """Runs, ranked within each test set, and what their figures allow to conclude.
+    """Runs, ranked within each test set, and what their results allow to conclude.
 
     Settings are ranked, by the mean of their seeds: seeds are never ranked against each other.
     """

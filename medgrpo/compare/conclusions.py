@@ -1,4 +1,4 @@
-"""What the figures of a comparison allow to say, in words: of settings, and never of one seed."""
+"""What the results of a comparison allow to say, in words: of settings, and never of one seed."""
 
 from __future__ import annotations
 
