@@ -14,9 +14,10 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from medgrpo.compare.comparison import Comparison
+from medgrpo.compare.conclusions import conclusions
 from medgrpo.compare.records import POINTS
+from medgrpo.compare.settings import Setting
 from medgrpo.compare.statistics import differing_settings, value_of
-from medgrpo.compare.table import conclusions
 from medgrpo.rundir import nan_to_null, replacing
 
 _HERE = Path(__file__).parent
@@ -39,6 +40,7 @@ def write_page(comparison: Comparison, path: Path, title: str) -> None:
         conclusions=conclusions(comparison),
         points=POINTS,
         pairs=len(comparison.pairs),
+        hypotheses=comparison.hypotheses,
         questions=len(comparison.questions),
         rows=held_out.total(),
         css=(_HERE.parent / "page.css").read_text(encoding="utf-8"),
@@ -61,22 +63,32 @@ def _data(comparison: Comparison) -> dict[str, Any]:
             | {"steps": job.steps, "curves": {k: _rounded(v) for k, v in job.curves.items()}}
             for job, row in zip(jobs, comparison.rows(), strict=True)
         ],
-        "seeds": [
-            {
-                "jobs": [place[id(job)] for job in group.jobs],
-                "mean": group.mean,
-                "low": group.interval and group.interval[0],
-                "high": group.interval and group.interval[1],
-                "deviation": group.deviation,
-            }
-            for group in comparison.seeds
+        "settings": [
+            _setting(setting) | {"jobs": [place[id(job)] for job in setting.jobs]}
+            for setting in comparison.settings
         ],
         "pairs": [vars(pair) for pair in comparison.pairs],
-        "settings": {
+        "differing": {
             key: [_shown(job.config.get(key)) if job.config else None for job in jobs]
             for key in differing_settings(jobs)
         },
         "questions": [vars(question) for question in comparison.questions],
+    }
+
+
+def _setting(setting: Setting) -> dict[str, Any]:
+    """A setting's seeds and, where there is one, its contrast with the baseline, as JSON."""
+    contrast = vars(setting.contrast) if setting.contrast else {}
+    low, high = setting.interval or (None, None)
+    return {
+        "seeds": len(setting.seeds),
+        "mean": setting.mean,
+        "low": low,
+        "high": high,
+        "deviation": setting.deviation,
+        "contrast": {name: float(value) for name, value in contrast.items()},
+        "p_holm": setting.p_holm,
+        "conclusion": setting.conclusion,
     }
 
 

@@ -52,6 +52,7 @@ class RunRecord:
     steps: list[int] = field(default_factory=list)  # of the curves
     curves: dict[str, list[float | None]] = field(default_factory=dict)
     name: str = ""  # unique among the compared runs
+    number: int = 0  # of the job in its sweep: settings in the order typed
 
     @property
     def test_set(self) -> str:
@@ -68,21 +69,21 @@ class RunRecord:
 
 
 def read_records(folders: Sequence[str | os.PathLike[str]]) -> list[RunRecord]:
-    """Every run in or below `folders`, each once. UserError where there is none."""
-    found: dict[Path, None] = {}
-    for folder in folders:
+    """Every run in or below `folders`, each once, in the order typed. UserError where none is."""
+    found: dict[Path, int] = {}
+    for number, folder in enumerate(folders):
         path = Path(folder).absolute()
         if not path.is_dir():
             raise UserError(f"compare: {folder} is no folder")
         below = list(_run_folders(path))
         if not below:
             raise UserError(f"compare: no run in {folder} (no summary.json, .hydra or *.wandb)")
-        found |= dict.fromkeys(below)
+        found = dict.fromkeys(below, number) | found
     root = os.path.commonpath([path.parent for path in found])
     jobs = [_read_job(path) for path in found]
     for job in jobs:
         job.name = str(job.path.relative_to(root))
-    return jobs
+    return sorted(jobs, key=lambda job: (found[job.path], job.path.parent, job.number))
 
 
 def _run_folders(folder: Path) -> Iterable[Path]:
@@ -142,6 +143,8 @@ def _read_hydra(job: RunRecord) -> None:
     recorded = (_yaml(hydra / "hydra.yaml") or {}).get("hydra") or {}
     choices = (recorded.get("runtime") or {}).get("choices") or {}
     job.choices = {group: str(choice) for group, choice in choices.items() if choice}
+    number = (recorded.get("job") or {}).get("num")
+    job.number = number if isinstance(number, int) else 0  # "???" outside a sweep
     job.config = _settings(_yaml(hydra / "config.yaml") or {})
 
 

@@ -1,9 +1,10 @@
-"""What may be concluded from a set of runs: which settings differ, and which differences are real.
+"""What sets runs apart: the keys in which they differ, and how two of them answer the same rows.
 
 Settings that differ are found in what was typed, not in all that follows from it (`dataset=medqa`
 and not the ten keys of its file). Two runs are compared on the held-out rows that both answered:
 McNemar's exact test (McNemar 1947) where answers are right or wrong, Wilcoxon's signed-rank test
-where a score is a share. All pairs are tested, so all p-values are corrected together (Holm 1979).
+where a score is a share. That is about these two trained models, not about their settings. All
+pairs are tested, so all p-values are corrected together (Holm 1979).
 """
 
 from __future__ import annotations
@@ -24,18 +25,8 @@ MOST_EXTRA_KEYS = 8  # settings shown that nobody typed
 
 
 @dataclass
-class SeedGroup:
-    """Runs that differ in their seed alone, and have a score."""
-
-    jobs: list[RunRecord]
-    mean: float
-    interval: tuple[float, float] | None  # 95 % of the mean, Student's t; None for one seed
-    deviation: float | None  # sample standard deviation over the seeds
-
-
-@dataclass
 class PairedTest:
-    """Two runs on the same held-out rows."""
+    """Two trained models on the same held-out rows."""
 
     first: int  # places in the list of runs
     second: int
@@ -90,29 +81,6 @@ def differing_settings(jobs: Sequence[RunRecord]) -> list[str]:
     known = [job.config for job in jobs if job.config]
     keys = dict.fromkeys(key for config in known for key in config)
     return [key for key in keys if len({_text(config.get(key)) for config in known}) > 1]
-
-
-def seed_groups(jobs: Sequence[RunRecord]) -> list[SeedGroup]:
-    """Runs by what they share but the seed, best mean first within a test set."""
-    groups: dict[str, list[RunRecord]] = {}
-    for job in jobs:
-        if job.score is not None:
-            settings = {key: value for key, value in job.config.items() if key != "seed"}
-            groups.setdefault(json.dumps([job.test_set, settings], sort_keys=True), []).append(job)
-    found = [_seed_group(alike) for alike in groups.values()]
-    return sorted(found, key=lambda group: (group.jobs[0].test_set, -group.mean))
-
-
-def _seed_group(jobs: list[RunRecord]) -> SeedGroup:
-    from statsmodels.stats.weightstats import DescrStatsW
-
-    scores = [job.score for job in jobs]
-    stats = DescrStatsW(scores, ddof=1)
-    if len(jobs) == 1:
-        return SeedGroup(jobs, float(stats.mean), None, None)
-    spread = float(stats.std)
-    low, high = stats.tconfint_mean() if spread else (stats.mean, stats.mean)
-    return SeedGroup(jobs, float(stats.mean), (float(low), float(high)), spread)
 
 
 def paired_tests(
