@@ -28,7 +28,7 @@ from medgrpo.rundir import replacing
 
 @dataclass
 class Comparison:
-    """Runs, ranked within each test set, and what their figures allow to conclude."""
+    """Runs, ranked within each test set, and what their results allow to conclude."""
 
     jobs: list[RunRecord]
     ranks: list[int | None]  # 1 is the best of its test set; None without a score
@@ -47,6 +47,7 @@ class Comparison:
                 "test_set": job.test_set,
                 **{key: value_of(job, key) for key in self.keys},
                 "metric": job.metric,
+                "higher_is_better": None if job.score is None else job.spec.higher_is_better,
                 "score": job.score,
                 "score_low": job.interval and job.interval[0],
                 "score_high": job.interval and job.interval[1],
@@ -89,14 +90,14 @@ def compare(folders: Sequence[str | os.PathLike[str]]) -> Comparison:
 
 def _order(job: RunRecord) -> tuple[str, float, str]:
     """By test set, the best first, those without a score last."""
-    return job.test_set, float("inf") if job.score is None else -job.score, job.name
+    return job.test_set, float("inf") if job.merit is None else -job.merit, job.name
 
 
 def _ranks(jobs: Sequence[RunRecord]) -> list[int | None]:
     """Equal scores share a rank."""
     ranks: list[int | None] = []
     for job in jobs:
-        rivals = [other.score for other in jobs if other.test_set == job.test_set]
-        better = [score for score in rivals if score is not None and score > (job.score or 0)]
-        ranks.append(None if job.score is None else 1 + len(better))
+        rivals = [other.merit for other in jobs if other.test_set == job.test_set]
+        better = [rival for rival in rivals if rival is not None and rival > (job.merit or 0)]
+        ranks.append(None if job.merit is None else 1 + len(better))
     return ranks

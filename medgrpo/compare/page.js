@@ -68,7 +68,7 @@ function ranking() {
     ...testSet((job) => job),
     ...keys.map(setting),
     { label: "status", value: (job) => job.status, show: (job) => job.status + (job.error ? `: ${job.error}` : ""), className: (job) => job.status },
-    { label: "score", value: (job) => job.score, show: (job) => number(job.score), number: true },
+    { label: "score", value: (job) => job.score, show: (job) => number(job.score, job.digits), number: true },
     { label: "95 % interval", value: (job) => job.score_low, show: (job) => span(job.score_low, job.score_high), number: true },
     { label: "unparsed", value: (job) => job.unparsed_rate, show: (job) => percent(job.unparsed_rate), number: true },
     { label: "reward", value: (job) => job.reward, show: (job) => number(job.reward), number: true },
@@ -108,7 +108,8 @@ function parallel() {
   const score = axes.at(-1).name === "score" ? axes.at(-1) : null;
   for (const job of jobs) {
     const points = axes.map((each, index) => (known(each.value(job)) ? [x(index), y(each.at(each.value(job)))] : null)).filter(known);
-    const shade = score && known(job.score) ? 75 - 50 * score.at(job.score) : 88;
+    const place = score && known(job.score) ? score.at(job.score) : null;
+    const shade = known(place) ? 75 - 50 * (job.higher_is_better ? place : 1 - place) : 88;
     drawing.append(...line(points, `hsl(205 85% ${shade}%)`, job, byId("parallel-run")));
   }
   axes.forEach((each, index) => {
@@ -135,7 +136,7 @@ function line(points, colour, job, hint) {
 
 function described(job) {
   const settings = keys.map((key) => `${key}=${job.values[key]}`).join(", ");
-  return `${job.run}: score ${number(job.score)}${settings ? `; ${settings}` : ""}`;
+  return `${job.run}: score ${number(job.score, job.digits)}${settings ? `; ${settings}` : ""}`;
 }
 
 function curves() {
@@ -185,7 +186,7 @@ function seeds() {
     ...testSet((group) => jobs[group.jobs[0]]),
     ...keys.filter((key) => key !== "seed").map((key) => ({ label: breakable(key), value: (group) => jobs[group.jobs[0]].values[key] })),
     { label: "seeds", value: (group) => group.jobs.length, number: true },
-    { label: "mean score", value: (group) => group.mean, show: (group) => number(group.mean), number: true },
+    { label: "mean score", value: (group) => group.mean, show: (group) => number(group.mean, jobs[group.jobs[0]].digits), number: true },
     { label: "95 % interval", value: (group) => group.low, show: (group) => span(group.low, group.high), number: true },
     { label: "standard deviation", value: (group) => group.deviation, show: (group) => number(group.deviation), number: true },
     { label: "runs", value: (group) => group.jobs.map((job) => jobs[job].run).join(", ") },
@@ -248,7 +249,7 @@ function fillSelect(select, options) {
 
 fillSelect(byId("colour"), [...keys, "run"].map((key) => [key, key]));
 for (const id of ["first", "second"]) {
-  fillSelect(byId(id), jobs.map((job, place) => [place, `${job.run} (${number(job.score)})`]));
+  fillSelect(byId(id), jobs.map((job, place) => [place, `${job.run} (${number(job.score, job.digits)})`]));
   byId(id).addEventListener("change", twoRuns);
 }
 byId("second").value = String(Math.min(1, jobs.length - 1));

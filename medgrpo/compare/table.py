@@ -16,11 +16,12 @@ from rich.text import Text
 from medgrpo.compare.comparison import Comparison
 from medgrpo.compare.records import RunRecord
 from medgrpo.compare.statistics import value_of
+from medgrpo.metrics.recorded import format_number
 from medgrpo.tracking.names import short_names
 
 COLUMNS = 80
 SCORE = "score (95 % CI)"
-FIGURES: dict[str, Callable[[RunRecord], str]] = {
+RESULTS: dict[str, Callable[[RunRecord], str]] = {
     "unparsed": lambda job: "-" if job.unparsed_rate is None else f"{job.unparsed_rate:.0%}",
     "reward": lambda job: "-" if job.reward is None else f"{job.reward:.3f}",
     "judge $": lambda job: "-" if job.judge_cost is None else f"{job.judge_cost:.2f}",
@@ -59,10 +60,10 @@ def _table(
 ) -> Table:
     jobs = [job for _, job in ranked]
     keys = [key for key in keys if len({value_of(job, key) for job in jobs}) > 1]
-    figures = {name: text for name, text in FIGURES.items() if any(text(j) != "-" for j in jobs)}
+    results = {name: text for name, text in RESULTS.items() if any(text(j) != "-" for j in jobs)}
     names = short_names(keys)
     wide = [max(map(len, [names[key], *(value_of(job, key) for job in jobs)])) + 1 for key in keys]
-    taken = 33 + sum(max(len(name), 6) + 1 for name in figures)  # rank, status, score and figures
+    taken = 33 + sum(max(len(name), 6) + 1 for name in results)  # rank, status, score and results
     own_columns = taken + sum(wide) <= width
     title = f"{test_set}\nwhat differs: {', '.join(keys) or 'nothing'}"
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1, 0, 0))
@@ -70,7 +71,7 @@ def _table(
     for name in names.values() if own_columns else ["settings"]:
         table.add_column(name, overflow="fold")
     table.add_column("status", no_wrap=True)
-    for name in (SCORE, *figures):
+    for name in (SCORE, *results):
         table.add_column(name, justify="right", no_wrap=True)
     for rank, job in ranked:
         shown = [value_of(job, key) for key in keys]
@@ -78,16 +79,16 @@ def _table(
             pairs = zip(names.values(), shown, strict=True)
             shown = [" ".join(f"{name}={value}" for name, value in pairs)]
         row = ["-" if rank is None else str(rank), *shown, job.status, score_text(job)]
-        table.add_row(*map(Text, [*row, *(text(job) for text in figures.values())]))
+        table.add_row(*map(Text, [*row, *(text(job) for text in results.values())]))
     return table
 
 
 def score_text(job: RunRecord) -> str:
-    """`0.781 (0.72-0.83)`."""
+    """`0.781 (0.72-0.83)`, with the digits of the metric."""
     if job.score is None:
         return "-"
     span = f" ({job.interval[0]:.2f}-{job.interval[1]:.2f})" if job.interval else ""
-    return f"{job.score:.3f}{span}"
+    return f"{format_number(job.score, job.spec.digits)}{span}"
 
 
 def conclusions(comparison: Comparison) -> Iterator[str]:
