@@ -28,8 +28,11 @@ from medgrpo.config.schema import Node, Problem, RunConfig, unknown
 
 UNRESOLVED = object()  # stands where a value could not be read, which is a problem already
 SET_BY_THE_RUN = {
-    "judge": "is the run's; leave it null and choose one with judge=",
-    "name": "is the reward's key in `rewards`",
+    "rewards": {
+        "judge": "is the run's; leave it null and choose one with judge=",
+        "name": "is the reward's key in `rewards`",
+    },
+    "metrics": {"name": "is the metric's key in `metrics`"},
 }
 
 
@@ -129,7 +132,7 @@ def _check_node(path: str, node: Any, trusted: Sequence[str]) -> Iterator[Proble
     except (TypeError, ValueError):
         yield Problem(f"{path}._target_", f"{node['_target_']} is nothing that can be called")
         return
-    given = SET_BY_THE_RUN if path.startswith("rewards.") else {}
+    given = SET_BY_THE_RUN.get(path.partition(".")[0], {})
     hints = _hints(build)
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for key, value in node.items():
