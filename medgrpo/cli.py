@@ -36,6 +36,15 @@ from medgrpo.sweep import compare_jobs, hydra_overrides, recorded_overrides
 NEXT = "Choices: python -m medgrpo --help  The whole config: add --cfg job"
 
 
+def help_item(override: str, choices: Sequence[str]) -> str:
+    """A line of --help (conf/hydra/medgrpo.yaml), with the choices that the config has."""
+    text = f"  {override:<30} one of {', '.join(choices)}"
+    return textwrap.fill(text, 80, subsequent_indent=" " * 4)
+
+
+OmegaConf.register_new_resolver("help_item", help_item, replace=True)
+
+
 def main(argv: list[str] | None = None, task: Callable[[DictConfig], object] | None = None) -> int:
     """Run the command line; returns the exit code (0 done, 2 the user's input, 1 anything else).
 

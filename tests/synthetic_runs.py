@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from medgrpo.evaluation.intervals import wilson
+from medgrpo.metrics.intervals import wilson
 from medgrpo.rundir import RunFolder
 
 HOSTILE = "</script><img src=x onerror=\"document.title='owned'\"> & <b>bold</b>"

@@ -50,6 +50,7 @@ class Comparison:
                 "test_set": job.test_set,
                 **{key: value_of(job, key) for key in self.keys},
                 "metric": job.metric,
+                "higher_is_better": None if job.score is None else job.spec.higher_is_better,
                 "score": job.score,
                 "score_low": job.interval and job.interval[0],
                 "score_high": job.interval and job.interval[1],

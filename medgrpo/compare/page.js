@@ -68,7 +68,7 @@ function ranking() {
     ...testSet((job) => job),
     ...keys.map(setting),
     { label: "status", value: (job) => job.status, show: (job) => job.status + (job.error ? `: ${job.error}` : ""), className: (job) => job.status },
-    { label: "score", value: (job) => job.score, show: (job) => number(job.score), number: true },
+    { label: "score", value: (job) => job.score, show: (job) => number(job.score, job.digits), number: true },
     { label: "95 % interval", value: (job) => job.score_low, show: (job) => span(job.score_low, job.score_high), number: true },
     { label: "unparsed", value: (job) => job.unparsed_rate, show: (job) => percent(job.unparsed_rate), number: true },
     { label: "reward", value: (job) => job.reward, show: (job) => number(job.reward), number: true },
@@ -108,7 +108,8 @@ function parallel() {
   const score = axes.at(-1).name === "score" ? axes.at(-1) : null;
   for (const job of jobs) {
     const points = axes.map((each, index) => (known(each.value(job)) ? [x(index), y(each.at(each.value(job)))] : null)).filter(known);
-    const shade = score && known(job.score) ? 75 - 50 * score.at(job.score) : 88;
+    const place = score && known(job.score) ? score.at(job.score) : null;
+    const shade = known(place) ? 75 - 50 * (job.higher_is_better ? place : 1 - place) : 88;
     drawing.append(...line(points, `hsl(205 85% ${shade}%)`, job, byId("parallel-run")));
   }
   axes.forEach((each, index) => {
@@ -135,7 +136,7 @@ function line(points, colour, job, hint) {
 
 function described(job) {
   const settings = keys.map((key) => `${key}=${job.values[key]}`).join(", ");
-  return `${job.run}: score ${number(job.score)}${settings ? `; ${settings}` : ""}`;
+  return `${job.run}: score ${number(job.score, job.digits)}${settings ? `; ${settings}` : ""}`;
 }
 
 function curves() {
@@ -182,8 +183,9 @@ const extreme = (values, pick) => values.reduce((a, b) => pick(a, b), values[0])
 
 function settings() {
   const run = (setting) => jobs[setting.jobs[0]];
-  const signed = (value) => (value > 0 ? "+" : "") + number(value);
-  const contrast = (label, name, show) => ({ label, value: (setting) => setting.contrast[name], show: (setting) => show(setting.contrast[name]), number: true });
+  const digits = (setting) => run(setting).digits;
+  const signed = (value, digits) => (value > 0 ? "+" : "") + number(value, digits);
+  const contrast = (label, name, show) => ({ label, value: (setting) => setting.contrast[name], show: (setting) => show(setting.contrast[name], digits(setting)), number: true });
   const overSeeds = [
     { label: "95 % interval", value: (setting) => setting.low, show: (setting) => span(setting.low, setting.high), number: true },
     { label: "deviation of seeds", value: (setting) => setting.deviation, show: (setting) => number(setting.deviation), number: true },
@@ -199,7 +201,7 @@ function settings() {
     ...testSet(run),
     ...keys.filter((key) => key !== "seed").map((key) => ({ label: breakable(key), value: (setting) => run(setting).values[key] })),
     { label: "seeds", value: (setting) => setting.seeds, number: true },
-    { label: "mean score", value: (setting) => setting.mean, show: (setting) => number(setting.mean), number: true },
+    { label: "mean score", value: (setting) => setting.mean, show: (setting) => number(setting.mean, digits(setting)), number: true },
     ...(data.settings.some((setting) => setting.seeds > 1) ? overSeeds : []),
     ...(data.settings.some((setting) => known(setting.p_holm)) ? toBaseline : []),
     { label: "conclusion", value: (setting) => setting.conclusion },
@@ -263,7 +265,7 @@ function fillSelect(select, options) {
 
 fillSelect(byId("colour"), [...keys, "run"].map((key) => [key, key]));
 for (const id of ["first", "second"]) {
-  fillSelect(byId(id), jobs.map((job, place) => [place, `${job.run} (${number(job.score)})`]));
+  fillSelect(byId(id), jobs.map((job, place) => [place, `${job.run} (${number(job.score, job.digits)})`]));
   byId(id).addEventListener("change", twoRuns);
 }
 byId("second").value = String(Math.min(1, jobs.length - 1));

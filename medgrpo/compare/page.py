@@ -37,6 +37,7 @@ def write_page(comparison: Comparison, path: Path, title: str) -> None:
         title=title,
         counts=", ".join(f"{count} {status}" for status, count in statuses.most_common()),
         keys=comparison.keys,
+        scores=_scores(comparison),
         conclusions=conclusions(comparison),
         points=POINTS,
         pairs=len(comparison.pairs),
@@ -51,6 +52,13 @@ def write_page(comparison: Comparison, path: Path, title: str) -> None:
         temporary.write_text(page, encoding="utf-8")
 
 
+def _scores(comparison: Comparison) -> list[str]:
+    """What the scores are, in words."""
+    specs = [job.spec for job in comparison.jobs if job.score is not None]
+    names = [s.label if s.higher_is_better else f"{s.label} (lower is better)" for s in specs]
+    return list(dict.fromkeys(names))
+
+
 def _data(comparison: Comparison) -> dict[str, Any]:
     """What page.js reads; runs are named by their places in `jobs`."""
     jobs = comparison.jobs
@@ -60,6 +68,7 @@ def _data(comparison: Comparison) -> dict[str, Any]:
         "jobs": [
             row
             | {"values": {key: value_of(job, key) for key in comparison.keys}}
+            | {"digits": job.spec.digits}
             | {"steps": job.steps, "curves": {k: _rounded(v) for k, v in job.curves.items()}}
             for job, row in zip(jobs, comparison.rows(), strict=True)
         ],

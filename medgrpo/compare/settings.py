@@ -13,6 +13,7 @@ from statistics import fmean, stdev
 
 from medgrpo.compare.answers import Answers
 from medgrpo.compare.records import RunRecord
+from medgrpo.metrics.recorded import MetricSpec
 from medgrpo.metrics.settings import FEWEST_SEEDS, LEVEL, Contrast, contrast, holm, seed_interval
 
 NO_CLAIM = ("no result", "one seed: nothing about the setting", "two seeds: no claim")  # by seeds
@@ -32,6 +33,16 @@ class Setting:
     def test_set(self) -> str:
         """What the scores were measured on."""
         return self.jobs[0].test_set
+
+    @property
+    def spec(self) -> MetricSpec:
+        """What the scores are."""
+        return self.jobs[0].spec
+
+    @property
+    def sign(self) -> int:
+        """-1 where less is better."""
+        return 1 if self.spec.higher_is_better else -1
 
     @property
     def seeds(self) -> list[RunRecord]:
@@ -67,7 +78,7 @@ class Setting:
             return "no rows in common: no claim"
         if self.p_holm >= LEVEL:
             return "no claim"
-        return "better" if self.contrast.difference > 0 else "worse"
+        return "better" if self.sign * self.contrast.difference > 0 else "worse"
 
 
 def group_settings(jobs: Sequence[RunRecord]) -> list[Setting]:
@@ -85,7 +96,8 @@ def group_settings(jobs: Sequence[RunRecord]) -> list[Setting]:
 
 
 def _order(setting: Setting) -> tuple[str, float]:
-    return setting.test_set, float("inf") if setting.mean is None else -setting.mean
+    mean = setting.mean
+    return setting.test_set, float("inf") if mean is None else -setting.sign * mean
 
 
 def add_contrasts(settings: Sequence[Setting], jobs: Sequence[RunRecord], answers: Answers) -> None:
@@ -93,13 +105,17 @@ def add_contrasts(settings: Sequence[Setting], jobs: Sequence[RunRecord], answer
     import numpy as np
 
     place = {id(job): number for number, job in enumerate(jobs)}
+
+    def values_of(setting: Setting) -> np.ndarray:  # [seeds, rows]
+        return setting.sign * answers.scores[[place[id(job)] for job in setting.seeds]]
+
     for setting in settings:
-        values = answers.scores[[place[id(job)] for job in setting.seeds]]
+        values = values_of(setting)
         own = values[:, np.isfinite(values).all(0)]
         if min(own.shape) > 1:
             setting.interval = seed_interval(own)
         if setting.baseline:
-            other = answers.scores[[place[id(job)] for job in setting.baseline.seeds]]
+            other = values_of(setting.baseline)
             common = np.isfinite(values).all(0) & np.isfinite(other).all(0)
             if min(len(values), len(other), common.sum()) > 1:
                 setting.contrast = contrast(other[:, common], values[:, common])

@@ -19,10 +19,11 @@ from medgrpo.compare.conclusions import conclusions, differing, label, p_text
 from medgrpo.compare.records import RunRecord
 from medgrpo.compare.settings import Setting
 from medgrpo.compare.statistics import value_of
+from medgrpo.metrics.recorded import format_number
 
 COLUMNS = 80
 SCORE = "score (95 % CI)"
-FIGURES: dict[str, Callable[[RunRecord], str]] = {
+RESULTS: dict[str, Callable[[RunRecord], str]] = {
     "unparsed": lambda job: "-" if job.unparsed_rate is None else f"{job.unparsed_rate:.0%}",
     "reward": lambda job: "-" if job.reward is None else f"{job.reward:.3f}",
     "judge $": lambda job: "-" if job.judge_cost is None else f"{job.judge_cost:.2f}",
@@ -70,7 +71,7 @@ def _settings_table(settings: Sequence[Setting], keys: Sequence[str], width: int
         for name in ("p seeds", "p Holm"):
             table.add_column(name, justify="right", no_wrap=True)
     for setting, shown in zip(settings, cells, strict=True):
-        score = _score_text(setting.mean, setting.interval)
+        score = _score_text(setting.mean, setting.interval, setting.spec.digits)
         row = [*shown, str(len(setting.seeds)), score]
         table.add_row(*map(Text, row + _contrast_texts(setting) * (len(settings) > 1)))
     return table
@@ -81,7 +82,8 @@ def _contrast_texts(setting: Setting) -> list[str]:
     contrast = setting.contrast
     if contrast is None:
         return [setting.conclusion, "", ""]
-    difference = f"{contrast.difference:+.3f} ({contrast.low:+.3f}, {contrast.high:+.3f})"
+    ends = (contrast.difference, contrast.low, contrast.high)
+    difference = "{} ({}, {})".format(*(f"{end:+.{setting.spec.digits}f}" for end in ends))
     return [difference, p_text(contrast.p_seeds), p_text(setting.p_holm)]
 
 
@@ -90,18 +92,18 @@ def _table(
 ) -> Table:
     jobs = [job for _, job in ranked]
     names = differing(jobs, keys)
-    figures = {name: text for name, text in FIGURES.items() if any(text(j) != "-" for j in jobs)}
-    taken = 33 + sum(max(len(name), 6) + 2 for name in figures)  # rank, status, score and figures
+    results = {name: text for name, text in RESULTS.items() if any(text(j) != "-" for j in jobs)}
+    taken = 33 + sum(max(len(name), 6) + 2 for name in results)  # rank, status, score and results
     table = _empty_table(f"{test_set}\nwhat differs: {', '.join(names) or 'nothing'}")
     table.add_column("#", justify="right", no_wrap=True)
     cells = _add_settings(table, jobs, names, width - taken)
     table.add_column("status", no_wrap=True)
-    for name in (SCORE, *figures):
+    for name in (SCORE, *results):
         table.add_column(name, justify="right", no_wrap=True)
     for (rank, job), shown in zip(ranked, cells, strict=True):
-        score = _score_text(job.score, job.interval)
+        score = _score_text(job.score, job.interval, job.spec.digits)
         row = ["-" if rank is None else str(rank), *shown, job.status, score]
-        table.add_row(*map(Text, [*row, *(text(job) for text in figures.values())]))
+        table.add_row(*map(Text, [*row, *(text(job) for text in results.values())]))
     return table
 
 
@@ -124,9 +126,7 @@ def _add_settings(
     return [[label(job, names)] for job in jobs]
 
 
-def _score_text(score: float | None, interval: tuple[float, float] | None) -> str:
-    """`0.781 (0.72-0.83)`."""
-    if score is None:
-        return "-"
-    span = f" ({interval[0]:.2f}-{interval[1]:.2f})" if interval else ""
-    return f"{score:.3f}{span}"
+def _score_text(score: float | None, interval: tuple[float, float] | None, digits: int) -> str:
+    """`0.781 (0.72-0.83)`, with the digits of the metric."""
+    span = f" ({interval[0]:.2f}-{interval[1]:.2f})" if interval and score is not None else ""
+    return format_number(score, digits, "-") + span

@@ -88,6 +88,7 @@ class RunConfig:
     lora: Node | None
     judge: Node
     rewards: dict[str, Node]
+    metrics: dict[str, Node]
     first_trainer: Node | None
     trainer: Node
     evaluation: Node

@@ -25,8 +25,11 @@ from medgrpo.config.conflicts import conflicts
 from medgrpo.config.schema import UNRESOLVED, Node, Problem, RunConfig, check_type, unknown
 
 SET_BY_THE_RUN = {
-    "judge": "is the run's; leave it null and choose one with judge=",
-    "name": "is the reward's key in `rewards`",
+    "rewards": {
+        "judge": "is the run's; leave it null and choose one with judge=",
+        "name": "is the reward's key in `rewards`",
+    },
+    "metrics": {"name": "is the metric's key in `metrics`"},
 }
 
 
@@ -126,7 +129,7 @@ def _check_node(path: str, node: Any, trusted: Sequence[str]) -> Iterator[Proble
     except (TypeError, ValueError):
         yield Problem(f"{path}._target_", f"{node['_target_']} is nothing that can be called")
         return
-    given = SET_BY_THE_RUN if path.startswith("rewards.") else {}
+    given = SET_BY_THE_RUN.get(path.partition(".")[0], {})
     hints = _hints(build)
     yield from _check_keywords(path, node, parameters, given, hints)
     for key, value in node.items():

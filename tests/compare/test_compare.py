@@ -49,6 +49,15 @@ def test_runs_that_were_typed_alike_are_told_apart_by_their_config(tmp_path):
     assert compare([tmp_path]).keys == ["dataset.answer_with", "prompt.answer_with"]
 
 
+def test_a_group_that_a_run_did_not_know_yet_is_no_difference(tmp_path):
+    make_run(tmp_path / "old")
+    for name in ("new", "newer"):
+        config = make_run(tmp_path / name).path / ".hydra" / "config.yaml"
+        config.write_text(f"{config.read_text()}metrics: {{accuracy: {{_target_: {name}}}}}\n")
+    assert compare([tmp_path / "old", tmp_path / "new"]).keys == []
+    assert compare([tmp_path]).keys == ["metrics.accuracy._target_"]
+
+
 def test_table_fits_80_columns_and_shows_what_counts(sweep, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(sweep)
@@ -103,6 +112,14 @@ def test_a_run_that_says_running_without_a_process_was_killed(tmp_path):
     make_run(tmp_path / "elsewhere", status="running", process=f"other-{host}:{ended.pid}")
     statuses = {job.name: job.status for job in compare([tmp_path]).jobs}
     assert statuses == {"dead": "killed", "alive": "running", "elsewhere": "running"}
+
+
+def test_a_run_without_held_out_rows_stands_beside_the_others(tmp_path):
+    """What evaluation=none leaves behind."""
+    make_run(tmp_path / "good", accuracy=0.5)
+    folder = make_run(tmp_path / "none", score=None)
+    folder.write_parquet(folder.predictions, [])
+    assert compare([tmp_path]).ranks == [1, None]
 
 
 def test_a_torn_log_is_read_as_far_as_it_goes(tmp_path):

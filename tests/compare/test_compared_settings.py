@@ -1,5 +1,6 @@
 """Settings, not models: what a comparison says of several seeds, and does not say of one."""
 
+import json
 import re
 from pathlib import Path
 
@@ -53,6 +54,18 @@ def test_a_claim_needs_both_tests(tmp_path):
     assert setting.contrast.p_crossed < setting.contrast.p_seeds
     assert setting.p_holm == pytest.approx(setting.contrast.p_seeds)
     assert setting.conclusion == "no claim"
+
+
+def test_where_less_is_better_the_lower_setting_is(tmp_path):
+    folder = make_settings(tmp_path, {8: [0.5, 0.52, 0.54], 16: [0.7, 0.72, 0.74]}, rows=200)
+    for file in folder.glob("*/evaluation.json"):
+        spec = {"label": "error", "higher_is_better": False, "column": "correct"}
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"metrics": {"accuracy": spec}}))
+    settings = by_rank(folder)
+    assert list(settings) == [8, 16]  # the best first
+    assert settings[16].conclusion == "worse"
+    assert settings[16].contrast.difference == pytest.approx(0.2)
+    assert 0 <= settings[16].interval[0] < 0.72 < settings[16].interval[1] <= 1
 
 
 def test_two_seeds_allow_none(tmp_path, printed):
