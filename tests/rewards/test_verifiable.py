@@ -18,7 +18,7 @@ CHOICE = Example(
     label="B",
     explanation="",
 )
-VERDICT = Example({**CHOICE, "options": [], "answer": "yes", "label": "yes"})
+YES_NO = Example({**CHOICE, "options": [], "answer": "yes", "label": "yes"})
 LIST = Example({**CHOICE, "options": [], "answer": "BRCA1; BRCA2 | FANCD1", "label": None})
 
 
@@ -34,8 +34,8 @@ def answered(answer: str) -> str:
         (CHOICE, "A", 0.0),
         (CHOICE, "Type 1 diabetes", 0.0),
         (CHOICE, "I do not know", 0.0),
-        (VERDICT, "Yes.", 1.0),
-        (VERDICT, "no", 0.0),
+        (YES_NO, "Yes.", 1.0),
+        (YES_NO, "no", 0.0),
         (LIST, "BRCA1", None),
     ],
 )
@@ -59,7 +59,7 @@ def test_a_wrong_choice_earns_nothing_from_any_of_the_three() -> None:
 def test_every_row_has_a_verdict_from_one_of_them() -> None:
     """TRL gives a completion on which all are silent no advantage at all."""
     rewards = (ChoiceAccuracyReward(), ListMatchReward(), TokenF1Reward())
-    for row in (CHOICE, VERDICT, LIST):
+    for row in (CHOICE, YES_NO, LIST):
         for response in (answered("B"), "", "no tags"):
             assert any(reward.score(response, row) is not None for reward in rewards)
 
