@@ -139,6 +139,7 @@ SPELLING = [
     bad("lora.r=8,16", "lora.r=8,16", "add -m"),
     bad("lora.r=8 lora.r=16", "lora.r", "more than once"),
     bad("-m lora.r=8,4,8 seed=1", "the same job more than once: lora.r=8 seed=1"),
+    bad("-m seed=1,2 hydra.sweep.dir=x/${nope}", "sweep", "'nope' not found"),
     bad("model=tiny model=tiny", "model", "more than once"),
     bad("+lora.r=8", "lora.r", "drop the +"),
     bad("seed=1 --fast", "--fast", "unrecognized"),

@@ -60,7 +60,8 @@ def check(args: Namespace) -> tuple[list[str], Sweep | None]:
         try:
             each, sweep = jobs(args.config_name or "config", overrides, args.multirun)
         except (HydraException, OmegaConfBaseException) as error:
-            return _problem_lines([Problem("sweep", str(error).strip())], TYPED), None
+            reason = str(error).strip().splitlines()[0]
+            return _problem_lines([Problem("sweep", reason)], TYPED), None
         counts = Counter(" ".join(lines(job)) for job in each)
         if twice := "; ".join(job for job, count in counts.items() if count > 1):
             again = Problem("sweep", f"the same job more than once: {twice}")
