@@ -72,7 +72,7 @@ def finished_run(
         "dataset": {"_target_": "medgrpo.dataset.medqa.MedQA", "primary_metric": primary_metric},
         "model": {"name_or_path": "tiny"},
         "trainer": {"_target_": "medgrpo.trainer.grpo.GRPO"},
-        "lora": None,
+        "lora": {"r": right},
         "rewards": {},
         "profile": {"name": "laptop"},
     }
@@ -135,7 +135,7 @@ def test_any_metric_may_decide_between_runs(name: str, tmp_path: Path) -> None:
     assert bool(comparison.pairs) == (name not in NO_ROW_VALUE)
     for pair in comparison.pairs:
         assert pair.second_better == 0
-    assert comparison.seeds[0].jobs[0] is comparison.jobs[0]
+    assert comparison.settings[0].jobs[0] is comparison.jobs[0]
 
 
 def test_gains_and_losses_follow_the_direction(tmp_path: Path) -> None:
