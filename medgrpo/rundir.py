@@ -46,15 +46,14 @@ class RunFolder:
         self.summary_file = self.path / "summary.json"
         self.passport = self.path / "passport.json"
         self.report = self.path / "report.html"
-        self.label = ""  # of the metrics of a part, in W&B
-        self.summary: dict[str, Any] = {}  # what run.py adds: score, figures, wandb_id
+        self.label = ""  # of the metrics of a part, in a tracker
+        self.summary: dict[str, Any] = {}  # what run.py adds: score, figures, a tracker's wandb_id
         self._start = 0.0
 
     def __enter__(self) -> Self:
-        """Start (or, in a folder that has been used, start again) under the known wandb_id."""
+        """Start (or, in a folder that has been used, start again) under the ids in trackers."""
         known = self.read_summary()
-        if "wandb_id" in known:
-            self.summary["wandb_id"] = known["wandb_id"]
+        self.summary |= {key: value for key, value in known.items() if key.endswith("_id")}
         self._start = time.monotonic()
         started = datetime.now(UTC).isoformat(timespec="seconds")
         process = f"{platform.node()}:{os.getpid()}"
