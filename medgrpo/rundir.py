@@ -47,7 +47,7 @@ class RunFolder:
         self.passport = self.path / "passport.json"
         self.report = self.path / "report.html"
         self.label = ""  # of the metrics of a part, in a tracker
-        self.summary: dict[str, Any] = {}  # what run.py adds: score, figures, a tracker's wandb_id
+        self.summary: dict[str, Any] = {}  # what run.py and trackers add: score, wandb_id
         self._start = 0.0
 
     def __enter__(self) -> Self:
@@ -80,9 +80,9 @@ class RunFolder:
         part.label = f"{name}/"
         return part
 
-    def update_summary(self, **figures: Any) -> None:
-        """Add figures to the summary and write it now: a killed run keeps what it knew."""
-        self.summary.update(figures)
+    def update_summary(self, **values: Any) -> None:
+        """Add to the summary and write it now: a killed run keeps what it knew."""
+        self.summary.update(values)
         self.write_json(self.summary_file, nan_to_null(self.summary))
 
     def read_summary(self) -> dict[str, Any]:

@@ -94,7 +94,7 @@ class TrackioTracking(Tracker):
         """Close the run; a code other than 0 is a point of the last step."""
         if exit_code:
             self.log(self._step, {"exit_code": exit_code})
-        with redirect_stdout(StringIO()):  # it says that it is finished
+        with redirect_stdout(StringIO()):  # it prints that it is finished
             self._run.finish()
 
 
@@ -109,7 +109,7 @@ def _import_trackio(place: Path) -> Any:
             del os.environ["TRACKIO_DIR"]
     if (there := Path(trackio.TRACKIO_DIR)) != Path(asked or place):
         raise UserError(
-            f"tracking=trackio: this process, which has run another job, writes to {there}; add "
+            f"tracking=trackio: an earlier job of this process has bound trackio to {there}; add "
             "launch.own_process=true"
         )
     return trackio
