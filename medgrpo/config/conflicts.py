@@ -30,6 +30,7 @@ def conflicts(values: dict[str, Any]) -> Iterator[Problem]:
     yield from _metrics(values["metrics"], values["dataset"].get("primary_metric"))
     yield from _model(values["model"])
     yield from _engine(values["evaluation"], values["model"], values["trainer"])
+    yield from _tracking(values["tracking"]["_target_"])
     trainer = get_object(values["trainer"]["_target_"])
     if getattr(trainer, "config_class", None):
         yield from _four_bit(values["model"], values["lora"])
@@ -114,6 +115,11 @@ def _engine(
         yield Problem("evaluation.base_url", "engine=openai needs base_url and served_model")
     if engine == "vllm" and not importlib.util.find_spec("vllm"):
         yield Problem("evaluation.engine", "needs vllm: pip install -e '.[vllm]'")
+
+
+def _tracking(target: str) -> Iterator[Problem]:
+    if target.endswith(".TrackioTracking") and not importlib.util.find_spec("trackio"):
+        yield Problem("tracking", "trackio needs: pip install 'medgrpo[trackio]'")
 
 
 def _sft(key: str, trainer: dict[str, Any]) -> Iterator[Problem]:

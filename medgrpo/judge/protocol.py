@@ -31,7 +31,6 @@ MODES: dict[str, tuple[Mode, ...]] = {  # judge.structured: what is tried, the f
 _MAX_CHARACTERS, _MAX_ITEMS = 300, 40  # of a string and a list: small models loop in them
 _OK, _PAYMENT_REQUIRED, _SERVER_ERROR = 200, 402, 500
 _PASSING = (408, 409, 429)
-_NO_CREDIT = re.compile("insufficient_quota|exceeded your current quota")
 _THOUGHTS = re.compile(r"<think>.*?</think>", re.DOTALL)
 
 

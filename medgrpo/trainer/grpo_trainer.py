@@ -53,8 +53,10 @@ class RecordingGRPOTrainer(GRPOTrainer):
         mode, generations = "train", self.num_generations
         if not self.model.training:
             mode, generations = "eval", self.num_generations_eval
-        for name, value in watch.metrics(scores, lengths, gather).items():
+        metrics = watch.metrics(scores, lengths, gather)
+        for name, value in metrics.items():
             self._metrics[mode][name].append(value)
+        watch.check_limits(scores, metrics["judge/cost"], gather)
         self._record_gaps(scores, len(prompts))
         if watch.stop:
             self.control.should_save = self.control.should_training_stop = True

@@ -21,6 +21,8 @@ from medgrpo.rewards.base import JudgedReward, Reward
 if TYPE_CHECKING:
     import torch
 
+Gather = Callable[["torch.Tensor"], "torch.Tensor"]
+Metrics = dict[str, float]
 _PROMPT_TOKENS = 800  # at most, of the wording around the texts in DeepEval 4 and Evidently 0.7
 
 
@@ -42,72 +44,46 @@ def impute_missing(scores: torch.Tensor, generations: int, columns: Sequence[int
 class JudgeWatch:
     """Follows the judged rewards of all processes, batch by batch.
 
-    `stop` says why the run shall end, the same in every process, once it shall.
+    `metrics` and then `check_limits` are called with each batch's scores [completions, rewards] of
+    all processes, NaN where a verdict is missing, and `gather`, which concatenates the tensors of
+    all processes.
     """
 
     def __init__(self, rewards: Sequence[Reward]) -> None:
         judged = {i: r for i, r in enumerate(rewards) if isinstance(r, JudgedReward)}
         self.columns = list(judged)
         self.rewards = list(judged.values())
-        self.stop: str | None = None
+        self.stop: str | None = None  # why training shall end, the same in every process
         self._counted = [[0] * len(COUNTS) for _ in self.rewards]
-        self._recent: deque[bool] = deque()
+        self._recent: deque[bool] = deque()  # the latest verdicts: whether each is missing
 
-    def metrics(
-        self,
-        scores: torch.Tensor,
-        lengths: torch.Tensor,
-        gather: Callable[[torch.Tensor], torch.Tensor],
-    ) -> dict[str, float]:
-        """What to log of one batch, and whether to stop.
+    def metrics(self, scores: torch.Tensor, lengths: torch.Tensor, gather: Gather) -> Metrics:
+        """What to log of one batch, whose completions have `lengths` [completions] in tokens.
 
-        `scores` [completions, rewards] of all processes with NaN for missing, `lengths`
-        [completions] in tokens; `gather` concatenates the tensors of all processes. For each
-        reward: its counts in this batch (medgrpo.judge.usage) and their cost in US dollars, the
-        latency of calls so far (seconds, of this process), the share of verdicts missing, and how
-        long the completions with and without a verdict are (a deadline prefers short ones). NaN
-        where there are none.
+        For each reward: its counts in this batch (medgrpo.judge.usage) and their cost in US
+        dollars, the latency of calls so far (seconds, of this process), the share of verdicts
+        missing, and how long the completions with and without a verdict are (a deadline prefers
+        short ones). NaN where there are none. `judge/cost`: US dollars so far, of all processes.
         """
-        logged: dict[str, float] = {}
+        logged: Metrics = {"judge/cost": gather(scores.new_tensor([self._cost()])).sum().item()}
         counts = gather(self._new_counts(scores)).sum(dim=0)
         for reward, column, row in zip(self.rewards, self.columns, counts, strict=True):
-            missing, judge = scores[:, column].isnan(), reward.judge
             new = Usage(**dict(zip(COUNTS, row.tolist(), strict=True)))
-            so_far = judge.usage[reward.__name__].latencies
-            found = {
-                **{name: getattr(new, name) for name in COUNTS},
-                "cost": new.cost(judge.price_in, judge.price_out),
-                "latency_p50": percentile(so_far, 50),
-                "latency_p95": percentile(so_far, 95),
-                "missing_rate": missing.float().mean().item(),
-                "length_missing": lengths[missing].float().mean().item(),
-                "length_judged": lengths[~missing].float().mean().item(),
-            }
+            values = {**_usage(reward, new), **_missing(scores[:, column].isnan(), lengths)}
             logged |= {
                 f"judge/{reward.__name__}/{name}": math.nan if value is None else value
-                for name, value in found.items()
+                for name, value in values.items()
             }
-        logged["judge/cost"] = self._check(scores, gather)
         return logged
 
-    def _new_counts(self, like: torch.Tensor) -> torch.Tensor:
-        """[1, judged rewards, counts] since the last batch, in this process."""
-        usage = [reward.judge.usage[reward.__name__] for reward in self.rewards]
-        now = [[getattr(one, name) for name in COUNTS] for one in usage]
-        new = like.new_tensor(now) - like.new_tensor(self._counted)
-        self._counted = now
-        return new[None]
-
-    def _check(self, scores: torch.Tensor, gather: Callable[[torch.Tensor], torch.Tensor]) -> float:
-        """Set `stop` where a limit is passed; returns US dollars spent by all processes."""
+    def check_limits(self, scores: torch.Tensor, cost: float, gather: Gather) -> None:
+        """Set `stop` where a limit is passed; `cost` is that of all processes in US dollars."""
         judge = self.rewards[0].judge
-        spent = sum(one.cost(judge.price_in, judge.price_out) for one in judge.usage.values())
-        cost, fatal = gather(scores.new_tensor([[spent, judge.fatal is not None]])).sum(dim=0)
         self._recent.extend(scores[:, self.columns].isnan().flatten().tolist())
         while len(self._recent) > judge.failure_window:
             self._recent.popleft()
         missing = sum(self._recent) / judge.failure_window
-        if fatal:
+        if gather(scores.new_tensor([judge.fatal is not None])).any():
             self.stop = f"no verdict can be had any more: {judge.fatal or 'see the other process'}"
         elif judge.max_cost is not None and cost > judge.max_cost:
             self.stop = f"judging cost ${cost:.2f}, more than judge.max_cost={judge.max_cost:g}"
@@ -117,7 +93,40 @@ class JudgeWatch:
                 f"judge.max_failure_rate={judge.max_failure_rate:g} (the latest: "
                 f"{judge.last_failure})"
             )
-        return cost.item()
+
+    def _cost(self) -> float:
+        """US dollars so far, of this process."""
+        judge = self.rewards[0].judge
+        return sum(one.cost(judge.price_in, judge.price_out) for one in judge.usage.values())
+
+    def _new_counts(self, like: torch.Tensor) -> torch.Tensor:
+        """[1, judged rewards, counts] since the last batch, in this process."""
+        usage = [reward.judge.usage[reward.__name__] for reward in self.rewards]
+        now = [[getattr(one, name) for name in COUNTS] for one in usage]
+        new = like.new_tensor(now) - like.new_tensor(self._counted)
+        self._counted = now
+        return new[None]
+
+
+def _usage(reward: JudgedReward, new: Usage) -> dict[str, float | None]:
+    """What a reward's verdicts of one batch took; latencies are of all its calls so far."""
+    judge = reward.judge
+    latencies = judge.usage[reward.__name__].latencies
+    return {
+        **{name: getattr(new, name) for name in COUNTS},
+        "cost": new.cost(judge.price_in, judge.price_out),
+        "latency_p50": percentile(latencies, 50),
+        "latency_p95": percentile(latencies, 95),
+    }
+
+
+def _missing(missing: torch.Tensor, lengths: torch.Tensor) -> dict[str, float]:
+    """How many of a reward's verdicts are missing, and whether it is a matter of length."""
+    return {
+        "missing_rate": missing.float().mean().item(),
+        "length_missing": lengths[missing].float().mean().item(),
+        "length_judged": lengths[~missing].float().mean().item(),
+    }
 
 
 def forecast(

@@ -27,7 +27,7 @@ from medgrpo.report.closing import closing_table
 from medgrpo.report.model_card import model_card
 from medgrpo.report.run_report import write_report
 from medgrpo.rundir import RunFolder
-from medgrpo.tracking.wandb_mirror import headline_metrics
+from medgrpo.tracking.mirror import headline_metrics
 
 NO_ROW_VALUE = {"macro_f1", "majority_baseline", "random_baseline"}
 
