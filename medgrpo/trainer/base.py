@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -34,6 +34,9 @@ MANAGED = {  # fields of every TRL config that the run fills in, and what to set
 
 class Scorer(Protocol):
     """Answers rows with the policy as it is now: the primary metric, None where not defined."""
+
+    @property
+    def higher_is_better(self) -> bool: ...
 
     def __call__(self, rows: Dataset) -> float | None: ...
 
@@ -122,15 +125,10 @@ class TRLTrainer(Trainer):
         trainer.remove_callback(PrinterCallback)
         trainer.create_model_card = lambda *_, **__: None  # TRL's, in each checkpoint
         logs = LogCallback(metrics, training.tracker, folder.label)
-        score = self._scorer(training)
+        rows = training.data["validation"]
+        rows = rows.select(range(min(self.validation_rows, len(rows))))
         with closing(ProgressCallback()) as progress:
-            scoring = [ScoreCallback(score, logs)] if score else []
+            scoring = [ScoreCallback(training.score, rows, logs)] if len(rows) else []
             for callback in (logs, *scoring, *more, progress):
                 trainer.add_callback(callback)
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-
-    def _scorer(self, training: Training) -> Callable[[], float | None] | None:
-        """What answers the first `validation_rows` rows of validation; None for none."""
-        rows = training.data["validation"]
-        rows = rows.select(range(min(self.validation_rows, len(rows))))
-        return (lambda: training.score(rows)) if len(rows) else None

@@ -45,11 +45,13 @@ class SFT(TRLTrainer):
         from transformers import EarlyStoppingCallback
         from trl import SFTConfig, SFTTrainer
 
-        from medgrpo.trainer.best import record_best_checkpoint
+        from medgrpo.trainer.best import SCORE, record_best_checkpoint
 
         policy, data, folder = training.policy, training.data, training.folder
+        by_score = self.args.get("metric_for_best_model") == SCORE
+        direction = {"greater_is_better": training.score.higher_is_better} if by_score else {}
         config = SFTConfig(
-            **self.settings(training),
+            **direction | self.settings(training),
             completion_only_loss=True,
             eval_on_start=folder.last_checkpoint() is None,
         )
