@@ -339,7 +339,9 @@ def test_a_folder_that_holds_a_run_is_not_written_over(medgrpo, tmp_path, made, 
     before = tree(tmp_path)
     done = medgrpo(*argv, "seed=1", "output_dir=used")
     assert done.returncode == 2
-    assert "output_dir (command line): used holds a run or sweep; resume=used resumes" in done.stderr
+    assert (
+        "output_dir (command line): used holds a run or sweep; resume=used resumes" in done.stderr
+    )
     assert tree(tmp_path) == before
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from conftest import ROOT, run_medgrpo
@@ -54,6 +55,8 @@ def test_everything_of_ones_own_took_part(followed):
     assert len(brevity) == 2
     assert json.loads((run / "summary.json").read_text())["status"] == "finished"
     assert "accuracy" in json.loads((run / "evaluation.json").read_text())["after"]
+    tokens = [row["tokens"] for row in pq.read_table(run / "predictions.parquet").to_pylist()]
+    assert 8 < max(tokens) <= 24
 
 
 def test_ones_own_bounds_and_trust_count(followed):

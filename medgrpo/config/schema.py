@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Interval
 
+from medgrpo.config.moved import MOVED
+
 
 @dataclass
 class EvaluationBudget:
@@ -85,6 +87,7 @@ class RunConfig:
     rewards: dict[str, Node]
     first_trainer: Node | None
     trainer: Node
+    engine: Node
     evaluation: Node
     export: Node
     tracking: Node
@@ -106,7 +109,9 @@ class Problem:
 
 
 def unknown(key: str, known: Iterable[str], what: str = "key") -> Problem:
-    """The problem of a name that does not exist, with the nearest one that does."""
+    """The problem of a name that does not exist: where it moved, or the nearest that does."""
+    if key in MOVED:
+        return Problem(key, f"moved: use {MOVED[key]}")
     parent, _, name = key.rpartition(".")
     known = sorted(known)
     folded = {name.lower(): name for name in known}

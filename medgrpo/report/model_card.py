@@ -30,11 +30,11 @@ def model_card(config: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
 
     `config` is the composed config as plain data, `figures` what evaluation.json holds.
     """
-    dataset, model = config["dataset"], config["model"]
+    dataset, base = config["dataset"], _base(config["model"])
     stages = {name: found for name, found in figures.items() if name != "paired"}
     method = config["trainer"]["_target_"].rpartition(".")[2]
     header = {
-        "base_model": model["name_or_path"],
+        "base_model": base,
         "library_name": "peft" if config["lora"] else "transformers",
         "tags": ["medgrpo", method.lower(), "medical-question-answering"],
     }
@@ -44,7 +44,7 @@ def model_card(config: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
 ---
 {yaml.safe_dump(header, sort_keys=False)}---
 
-# {model["name_or_path"]} tuned on {_source(dataset)}
+# {base} tuned on {_source(dataset)}
 
 **{WARNING}**
 
@@ -66,6 +66,11 @@ scores well on multiple choice need not help anyone. Unparsed answers count as w
 ```yaml
 {yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)}```
 """
+
+
+def _base(model: Mapping[str, Any]) -> str:
+    """The base model's name; a model of one's own may have none but its class's."""
+    return model.get("name_or_path") or model["_target_"].rpartition(".")[2]
 
 
 def _source(dataset: Mapping[str, Any]) -> str:
