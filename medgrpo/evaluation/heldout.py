@@ -18,7 +18,7 @@ from rich.progress import Progress
 
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.prompt import Prompt
-from medgrpo.evaluation.engines.base import Engine, Generation
+from medgrpo.evaluation.engines.base import Decoding, Engine, Generation
 from medgrpo.evaluation.rewarded import score_responses
 from medgrpo.evaluation.score import Prediction, figures, read
 from medgrpo.model.base import Policy
@@ -125,16 +125,16 @@ class HeldOut:
         """The engine's answers, with a bar on a terminal."""
         if not messages:
             return []
+        decoding = Decoding(
+            batch_size=self.batch_size,
+            max_new_tokens=self.max_new_tokens,
+            temperature=temperature,
+            chat_template_kwargs=prompt.chat_template_kwargs,
+        )
         with Progress(transient=True, disable=not Console().is_terminal) as bar:
             task = bar.add_task(f"evaluating ({self.split})", total=len(messages))
             return engine.generate(
-                policy,
-                messages,
-                batch_size=self.batch_size,
-                max_new_tokens=self.max_new_tokens,
-                temperature=temperature,
-                chat_template_kwargs=prompt.chat_template_kwargs,
-                on_progress=lambda answered: bar.update(task, completed=answered),
+                policy, messages, decoding, lambda answered: bar.update(task, completed=answered)
             )
 
     def _reward(

@@ -9,6 +9,7 @@ from datasets import Dataset
 
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.prompt import Prompt
+from medgrpo.evaluation.engines.base import Decoding
 from medgrpo.evaluation.engines.transformers_engine import TransformersEngine
 from medgrpo.evaluation.heldout import HeldOut, Result
 from medgrpo.model.base import Policy
@@ -54,7 +55,7 @@ def test_predictions_are_in_the_order_of_rows(model: Any, tokenizer: Any) -> Non
     policy = Policy(model, tokenizer)
     for row, prediction in zip(ROWS, result.predictions, strict=True):
         asked = [PROMPT.messages(row)]
-        (alone,) = ENGINE.generate(policy, asked, batch_size=1, max_new_tokens=8)
+        (alone,) = ENGINE.generate(policy, asked, Decoding(batch_size=1, max_new_tokens=8))
         assert (prediction["id"], prediction["response"]) == (row["id"], alone.text)
     assert len({row["response"] for row in result.predictions}) > 5
 

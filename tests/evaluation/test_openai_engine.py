@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from medgrpo.errors import UserError
+from medgrpo.evaluation.engines.base import Decoding
 from medgrpo.evaluation.engines.openai_engine import OpenAIEngine
 
 PROMPTS = [[{"role": "user", "content": f"question {i}"}] for i in range(7)]
@@ -58,11 +59,17 @@ def server() -> Iterator[Server]:
     server.server_close()
 
 
-def ask(server: Server, api_key_env: str | None = None, **options: Any) -> Any:
+def ask(
+    server: Server,
+    api_key_env: str | None = None,
+    on_progress: Any = lambda answered: None,
+    **options: Any,
+) -> Any:
     url = f"http://127.0.0.1:{server.server_port}/v1"
     engine = OpenAIEngine(base_url=url, served_model="served", api_key_env=api_key_env)
     policy: Any = None  # a server answers without it
-    return engine.generate(policy, PROMPTS, batch_size=3, max_new_tokens=9, **options)
+    decoding = Decoding(batch_size=3, max_new_tokens=9, **options)
+    return engine.generate(policy, PROMPTS, decoding, on_progress)
 
 
 def test_answers_come_in_the_order_of_prompts_and_cut_off_ones_count(server: Server) -> None:

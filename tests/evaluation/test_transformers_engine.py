@@ -8,7 +8,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from medgrpo.evaluation.engines.base import Generation
+from medgrpo.evaluation.engines.base import Decoding, Generation
 from medgrpo.evaluation.engines.transformers_engine import TransformersEngine
 from medgrpo.model.base import Policy
 
@@ -18,9 +18,12 @@ PROMPTS = [
 ]
 
 
-def ask(model: Any, tokenizer: Any, batch_size: int = 4, **options: Any) -> list[Generation]:
-    given = {"batch_size": batch_size, "max_new_tokens": 12, **options}
-    return TransformersEngine().generate(Policy(model, tokenizer), PROMPTS, **given)
+def ask(
+    model: Any, tokenizer: Any, on_progress: Any = lambda answered: None, **options: Any
+) -> list[Generation]:
+    decoding = Decoding(**{"batch_size": 4, "max_new_tokens": 12, **options})
+    policy = Policy(model, tokenizer)
+    return TransformersEngine().generate(policy, PROMPTS, decoding, on_progress)
 
 
 def test_batches_answer_as_single_prompts_do(model: Any, tokenizer: Any) -> None:
@@ -157,7 +160,7 @@ def test_progress_and_template_arguments(model: Any, tokenizer: Any) -> None:
 
 def test_no_prompts_no_answers(model: Any, tokenizer: Any) -> None:
     policy = Policy(model, tokenizer)
-    assert TransformersEngine().generate(policy, [], batch_size=4, max_new_tokens=4) == []
+    assert TransformersEngine().generate(policy, [], Decoding(batch_size=4, max_new_tokens=4)) == []
 
 
 def test_sampling_varies_repeats_and_leaves_random_numbers_alone(

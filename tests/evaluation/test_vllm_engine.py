@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from medgrpo.errors import UserError
 from medgrpo.evaluation.engines import vllm_engine
+from medgrpo.evaluation.engines.base import Decoding
 from medgrpo.evaluation.engines.vllm_engine import VLLMEngine
 from medgrpo.model.base import Policy
 
@@ -74,10 +75,16 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> None:
     LLM.living, LLM.made = False, []
 
 
-def ask(model: Any, tokenizer: Any, prompts: Any = PROMPTS, **options: Any) -> list[Any]:
-    given = {"batch_size": 4, "max_new_tokens": 6, **options}
+def ask(
+    model: Any,
+    tokenizer: Any,
+    prompts: Any = PROMPTS,
+    on_progress: Any = lambda answered: None,
+    **options: Any,
+) -> list[Any]:
     engine = VLLMEngine(gpu_memory_utilization=0.3)
-    return engine.generate(Policy(model, tokenizer), prompts, **given)
+    decoding = Decoding(batch_size=4, max_new_tokens=6, **options)
+    return engine.generate(Policy(model, tokenizer), prompts, decoding, on_progress)
 
 
 def adapted(model: Any, rank: int) -> Any:

@@ -83,6 +83,7 @@ def test_grpo_on_real_questions(tmp_path, home, smollm2, dataset, four_bit):
 def test_a_gguf_file_becomes_a_model_folder_that_ends_its_answers(smollm2, tmp_path, monkeypatch):
     from transformers import AutoTokenizer
 
+    from medgrpo.evaluation.engines.base import Decoding
     from medgrpo.evaluation.engines.transformers_engine import TransformersEngine
     from medgrpo.model.gguf import unpacked
     from medgrpo.model.huggingface import HuggingFaceModel
@@ -95,8 +96,7 @@ def test_a_gguf_file_becomes_a_model_folder_that_ends_its_answers(smollm2, tmp_p
     (answer,) = TransformersEngine().generate(
         policy,
         [[{"role": "user", "content": "What is the capital of France? One word."}]],
-        batch_size=1,
-        max_new_tokens=60,
+        Decoding(batch_size=1, max_new_tokens=60),
     )
     assert "Paris" in answer.text
     assert answer.tokens < 60

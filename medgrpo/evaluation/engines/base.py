@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from medgrpo.config.schema import Problem
@@ -20,7 +21,17 @@ class Generation(NamedTuple):
 
     text: str  # without special tokens
     tokens: int  # its length, the end token included
-    truncated: bool  # cut off at `max_new_tokens`, before an end token
+    truncated: bool  # cut off at max_new_tokens, before an end token
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """How responses are written."""
+
+    batch_size: int  # prompts under way at a time
+    max_new_tokens: int  # a response's length at most
+    temperature: float = 0.0  # 0: greedy; above it sampled, the same for the same prompts
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
 
 
 class Engine(Protocol):
@@ -38,31 +49,25 @@ class Engine(Protocol):
         self,
         policy: Policy,
         prompts: Sequence[list[dict[str, str]]],
-        *,
-        batch_size: int,
-        max_new_tokens: int,
-        temperature: float = 0.0,
-        chat_template_kwargs: dict[str, Any] | None = None,
+        decoding: Decoding,
         on_progress: Callable[[int], None] = lambda answered: None,
     ) -> list[Generation]:
         """The response to each prompt (chat messages), in the order of `prompts`.
 
-        Greedy at temperature 0; above it sampled, the same for the same prompts. `batch_size` are
-        under way at a time, and a response has at most `max_new_tokens`. `on_progress` gets the
-        number of prompts answered so far. Raises UserError where no answer can be had: a missing
-        one would look like a wrong one.
+        `on_progress` gets the number of prompts answered so far. Raises UserError where no answer
+        can be had: a missing one would look like a wrong one.
         """
 
 
 def prompt_ids(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[list[dict[str, str]]],
-    chat_template_kwargs: dict[str, Any] | None,
+    chat_template_kwargs: dict[str, Any],
 ) -> list[list[int]]:
     """The token ids of each prompt, by the policy's own template, up to where the answer starts."""
     texts = [
         tokenizer.apply_chat_template(
-            prompt, tokenize=False, add_generation_prompt=True, **(chat_template_kwargs or {})
+            prompt, tokenize=False, add_generation_prompt=True, **chat_template_kwargs
         )
         for prompt in prompts
     ]

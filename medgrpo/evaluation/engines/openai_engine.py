@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from medgrpo.config.schema import Problem
 from medgrpo.errors import UserError
-from medgrpo.evaluation.engines.base import ONLY_EVALUATES, SEED, Engine, Generation
+from medgrpo.evaluation.engines.base import ONLY_EVALUATES, SEED, Decoding, Engine, Generation
 from medgrpo.model.base import Policy
 
 if TYPE_CHECKING:
@@ -40,11 +40,7 @@ class OpenAIEngine(Engine):
         self,
         policy: Policy,
         prompts: Sequence[list[dict[str, str]]],
-        *,
-        batch_size: int,
-        max_new_tokens: int,
-        temperature: float = 0.0,
-        chat_template_kwargs: dict[str, Any] | None = None,
+        decoding: Decoding,
         on_progress: Callable[[int], None] = lambda answered: None,
     ) -> list[Generation]:
         """As `Engine.generate`; passing failures are tried again."""
@@ -53,20 +49,20 @@ class OpenAIEngine(Engine):
         client = OpenAI(base_url=self.base_url, api_key=self._key(), max_retries=5, timeout=600)
         options: dict[str, Any] = {
             "model": self.served_model,
-            "max_tokens": max_new_tokens,
-            "temperature": temperature,
+            "max_tokens": decoding.max_new_tokens,
+            "temperature": decoding.temperature,
         }
-        if chat_template_kwargs:
-            options["extra_body"] = {"chat_template_kwargs": chat_template_kwargs}
+        if decoding.chat_template_kwargs:
+            options["extra_body"] = {"chat_template_kwargs": decoding.chat_template_kwargs}
 
         def answer(numbered: tuple[int, Any]) -> Generation:
             index, messages = numbered
-            seed = SEED + index if temperature else SEED
+            seed = SEED + index if decoding.temperature else SEED
             return _read(client.chat.completions.create(messages=messages, seed=seed, **options))
 
         answers = []
         try:
-            with ThreadPoolExecutor(batch_size) as pool:
+            with ThreadPoolExecutor(decoding.batch_size) as pool:
                 for generation in pool.map(answer, enumerate(prompts)):
                     answers.append(generation)
                     on_progress(len(answers))

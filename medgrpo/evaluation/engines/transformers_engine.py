@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from medgrpo.evaluation.engines.base import SEED, Engine, Generation, prompt_ids
+from medgrpo.evaluation.engines.base import SEED, Decoding, Engine, Generation, prompt_ids
 from medgrpo.model.base import Policy
 
 if TYPE_CHECKING:
@@ -28,24 +28,21 @@ class TransformersEngine(Engine):
         self,
         policy: Policy,
         prompts: Sequence[list[dict[str, str]]],
-        *,
-        batch_size: int,
-        max_new_tokens: int,
-        temperature: float = 0.0,
-        chat_template_kwargs: dict[str, Any] | None = None,
+        decoding: Decoding,
         on_progress: Callable[[int], None] = lambda answered: None,
     ) -> list[Generation]:
         """As `Engine.generate`, without moving torch's random numbers for others.
 
         The model may be a PeftModel; it comes back in the mode in which it was.
         """
-        ids = prompt_ids(policy.tokenizer, prompts, chat_template_kwargs)
+        ids = prompt_ids(policy.tokenizer, prompts, decoding.chat_template_kwargs)
         order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
-        config = _settings(policy, max_new_tokens, temperature)
+        config = _settings(policy, decoding)
+        size = decoding.batch_size
         answers: dict[int, Generation] = {}
         with _evaluating(policy.model):
-            for start in range(0, len(order), batch_size):
-                batch = order[start : start + batch_size]
+            for start in range(0, len(order), size):
+                batch = order[start : start + size]
                 written = _write(policy, [ids[index] for index in batch], config)
                 answers.update(zip(batch, written, strict=True))
                 on_progress(len(answers))
@@ -75,7 +72,7 @@ def _lengths(completions: torch.Tensor, ends: list[int]) -> tuple[list[int], lis
     return before_end.sum(dim=1).tolist(), (ended.sum(dim=1) == 0).tolist()
 
 
-def _settings(policy: Policy, max_new_tokens: int, temperature: float) -> GenerationConfig:
+def _settings(policy: Policy, decoding: Decoding) -> GenerationConfig:
     """A generation config that leaves nothing to the one that the model carries."""
     from transformers import GenerationConfig
 
@@ -83,12 +80,12 @@ def _settings(policy: Policy, max_new_tokens: int, temperature: float) -> Genera
     ends = model.generation_config.eos_token_id
     ends = {*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id} - {None}
     return GenerationConfig(
-        max_new_tokens=max_new_tokens,
-        do_sample=temperature > 0,
+        max_new_tokens=decoding.max_new_tokens,
+        do_sample=decoding.temperature > 0,
         num_beams=1,
-        temperature=temperature or 1.0,
+        temperature=decoding.temperature or 1.0,
         top_p=1.0,
-        top_k=0 if temperature else 50,
+        top_k=0 if decoding.temperature else 50,
         repetition_penalty=1.0,
         no_repeat_ngram_size=0,
         use_cache=True,

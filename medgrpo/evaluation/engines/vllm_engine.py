@@ -18,7 +18,14 @@ from annotated_types import Interval
 
 from medgrpo.config.schema import Problem
 from medgrpo.errors import UserError
-from medgrpo.evaluation.engines.base import ONLY_EVALUATES, SEED, Engine, Generation, prompt_ids
+from medgrpo.evaluation.engines.base import (
+    ONLY_EVALUATES,
+    SEED,
+    Decoding,
+    Engine,
+    Generation,
+    prompt_ids,
+)
 from medgrpo.model.base import Policy
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has room for
@@ -44,28 +51,24 @@ class VLLMEngine(Engine):
         self,
         policy: Policy,
         prompts: Sequence[list[dict[str, str]]],
-        *,
-        batch_size: int,
-        max_new_tokens: int,
-        temperature: float = 0.0,
-        chat_template_kwargs: dict[str, Any] | None = None,
+        decoding: Decoding,
         on_progress: Callable[[int], None] = lambda answered: None,
     ) -> list[Generation]:
         """As `Engine.generate`; progress is told when all is done."""
-        ids = prompt_ids(policy.tokenizer, prompts, chat_template_kwargs)
+        ids = prompt_ids(policy.tokenizer, prompts, decoding.chat_template_kwargs)
         llm = _load(
             **_base(policy),
-            max_num_seqs=batch_size,
-            max_model_len=max(map(len, ids), default=0) + max_new_tokens,
+            max_num_seqs=decoding.batch_size,
+            max_model_len=max(map(len, ids), default=0) + decoding.max_new_tokens,
             gpu_memory_utilization=self.gpu_memory_utilization,
         )
         from vllm import SamplingParams
 
         sampling = [
             SamplingParams(
-                max_tokens=max_new_tokens,
-                temperature=temperature,
-                seed=SEED + index if temperature else SEED,
+                max_tokens=decoding.max_new_tokens,
+                temperature=decoding.temperature,
+                seed=SEED + index if decoding.temperature else SEED,
             )
             for index in range(len(ids))
         ]
