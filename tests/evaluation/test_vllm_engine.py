@@ -110,7 +110,7 @@ def test_it_is_made_for_what_is_asked(model: Any, tokenizer: Any) -> None:
             "revision": "abc",
             "dtype": "float32",
             "enable_lora": False,
-            "max_lora_rank": 8,
+            "max_lora_rank": 16,
             "max_num_seqs": 4,
             "max_model_len": LENGTH + 6,
             "gpu_memory_utilization": 0.3,

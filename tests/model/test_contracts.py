@@ -239,7 +239,7 @@ def test_vllm_knows_what_the_engine_asks_of_it(source, where):
     request = fields(vllm / "lora" / "request.py", "LoRARequest")
     assert request[:3] == ["lora_name", "lora_int_id", "lora_path"]
     ranks = re.search(r"MaxLoRARanks = Literal\[(.+)\]", (vllm / "config" / "lora.py").read_text())
-    assert f"1, {', '.join(map(str, vllm_engine.RANKS))}" == ranks[1]
+    assert f"1, 8, {', '.join(map(str, vllm_engine.RANKS))}" == ranks[1]
 
 
 def test_the_extras_ask_for_what_was_checked():

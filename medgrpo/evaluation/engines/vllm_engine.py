@@ -28,7 +28,7 @@ from medgrpo.evaluation.engines.base import (
 )
 from medgrpo.model.base import Policy
 
-RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has room for
+RANKS = (16, 32, 64, 128, 256, 320, 512)  # that vLLM has room for; it also knows 1 and 8
 
 _loaded: dict[str, Any] = {}  # vLLM by what it was loaded with: one at most, for the whole process
 _adapter_ids = count(1)
