@@ -151,13 +151,13 @@ def _parsed(argv: list[str]) -> Namespace:
 
 
 def _translated(argv: list[str]) -> Iterator[str]:
-    """The command in the words that Hydra needs for two things that users should not need.
+    """The command in the words that Hydra needs for three things that users should not need.
 
-    `trainer.args.X` may be any field of TRL's config, also one that no YAML lists; `output_dir`
-    is where Hydra puts the run, or the sweep.
+    `trainer.args.X` may be any field of TRL's config and `model.X` any parameter of the model's
+    class, also one that no YAML lists; `output_dir` is where Hydra puts the run, or the sweep.
     """
     for arg in argv:
-        if arg.startswith(("trainer.args.", "first_trainer.args.")):
+        if arg.startswith(("trainer.args.", "first_trainer.args.", "model.")):
             yield f"++{arg}"
         elif arg.startswith("output_dir="):
             folder = quoted(arg.partition("=")[2])

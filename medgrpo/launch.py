@@ -35,7 +35,7 @@ def run_apart(cfg: DictConfig) -> dict[str, Any]:
     processes = cfg.launch.nproc_per_node
     torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
     command = [sys.executable, "-m", *(torchrun if processes > 1 else []), "medgrpo.launch"]
-    env = {"ACCELERATE_USE_CPU": "true"} if cfg.model.device == "cpu" else {}
+    env = {"ACCELERATE_USE_CPU": "true"} if _device(cfg) == "cpu" else {}
     with subprocess.Popen([*command, str(folder.path)], env={**os.environ, **env}) as process:
         try:
             code = process.wait()
@@ -71,13 +71,18 @@ def main(folder: Path) -> None:
             cfg.output_dir = stack.enter_context(_scratch(folder))
             cfg.tracking = {"_target_": "medgrpo.tracking.base.NullTracker"}
             stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
-        if cfg.model.device == "cuda" and "LOCAL_RANK" in os.environ:
+        if _device(cfg) == "cuda" and "LOCAL_RANK" in os.environ:
             import torch
 
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         from medgrpo.run import run
 
         run(cfg)
+
+
+def _device(cfg: DictConfig) -> str:
+    """Where the model goes: a model of one's own may leave that to the profile."""
+    return cfg.model.get("device", cfg.profile.device)
 
 
 def _scratch(folder: Path) -> tempfile.TemporaryDirectory[str]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from conftest import ROOT, run_medgrpo
@@ -56,6 +57,8 @@ def test_everything_of_ones_own_took_part(followed):
     after = json.loads((run / "evaluation.json").read_text())["after"]
     assert after["primary_metric"] == "exact_match"
     assert after["primary"] == after["accuracy"]  # rows with a label: these two are one
+    tokens = [row["tokens"] for row in pq.read_table(run / "predictions.parquet").to_pylist()]
+    assert 8 < max(tokens) <= 24  # answered by the engine that asks again
 
 
 def diary(run: Path) -> list[str]:

@@ -16,6 +16,8 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Interval
 
+from medgrpo.config.moved import MOVED
+
 UNRESOLVED = object()  # stands where a value could not be read, which is a problem already
 
 
@@ -91,6 +93,7 @@ class RunConfig:
     metrics: dict[str, Node]
     first_trainer: Node | None
     trainer: Node
+    engine: Node
     evaluation: Node
     export: Node
     tracking: Node
@@ -112,7 +115,9 @@ class Problem:
 
 
 def unknown(key: str, known: Iterable[str], what: str = "key") -> Problem:
-    """The problem of a name that does not exist, with the nearest one that does."""
+    """The problem of a name that does not exist: where it moved, or the nearest that does."""
+    if key in MOVED:
+        return Problem(key, f"moved: use {MOVED[key]}")
     parent, _, name = key.rpartition(".")
     known = sorted(known)
     folded = {name.lower(): name for name in known}

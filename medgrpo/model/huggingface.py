@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +22,6 @@ class HuggingFaceModel(ModelSource):
     """`AutoModelForCausalLM` with a LoRA adapter through PEFT."""
 
     library = "transformers"
-
-    def unsupported(self, lora: LoRA | None) -> Iterator[str]:
-        if self.fast_inference:
-            yield "model.fast_inference: is Unsloth's; here trainer=grpo_vllm generates by vLLM"
 
     def load(self, lora: LoRA | None) -> Policy:
         from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from medgrpo.judge.client import Judge, Limits, Verdict
-from medgrpo.rewards.base import JudgedReward, Reward
+from medgrpo.rewards.base import JudgedReward, RuleReward
 from medgrpo.trainer.judging import JudgeWatch, forecast
 
 NAN = math.nan
@@ -32,6 +32,11 @@ class Judged(JudgedReward):
         return Verdict(1.0)
 
 
+class Rule(RuleReward):
+    def score(self, response, row):
+        return 0.0
+
+
 def alone(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
@@ -41,7 +46,7 @@ def twice(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def watch_of(judge: Judge) -> JudgeWatch:
-    return JudgeWatch([Reward(weight=1.0, name="rule"), Judged(judge)])
+    return JudgeWatch([Rule(weight=1.0, name="rule"), Judged(judge)])
 
 
 def batch(*scores: float) -> torch.Tensor:

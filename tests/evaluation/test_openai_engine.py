@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from medgrpo.errors import UserError
-from medgrpo.evaluation.served import generate_served
+from medgrpo.evaluation.engines.base import Decoding
+from medgrpo.evaluation.engines.openai_engine import OpenAIEngine
 
 PROMPTS = [[{"role": "user", "content": f"question {i}"}] for i in range(7)]
 
@@ -19,6 +20,7 @@ PROMPTS = [[{"role": "user", "content": f"question {i}"}] for i in range(7)]
 class Server(ThreadingHTTPServer):
     requests: list[dict[str, Any]]
     failures: list[int]  # statuses of the next replies
+    ended: set[str]  # answers that come to an end by themselves
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -30,9 +32,10 @@ class Handler(BaseHTTPRequestHandler):
         status = self.server.failures.pop(0) if self.server.failures else 200
         content = body["messages"][-1]["content"].replace("question", "answer")
         message = {"role": "assistant", "content": content}
+        reason = "stop" if content in self.server.ended else "length"
         reply = {
             "id": "1", "object": "chat.completion", "created": 0, "model": body["model"],
-            "choices": [{"index": 0, "finish_reason": "length", "message": message}],
+            "choices": [{"index": 0, "finish_reason": reason, "message": message}],
             "usage": {"prompt_tokens": 1, "completion_tokens": 5, "total_tokens": 6},
         }  # fmt: skip
         text = json.dumps(reply if status == 200 else {"error": {"message": "no such model"}})
@@ -49,26 +52,33 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[Server]:
     server = Server(("127.0.0.1", 0), Handler)
-    server.requests, server.failures = [], []
+    server.requests, server.failures, server.ended = [], [], set()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
 
 
-def ask(server: Server, **options: Any) -> Any:
-    given = {
-        "base_url": f"http://127.0.0.1:{server.server_port}/v1",
-        "model": "served", "api_key_env": None, "batch_size": 3, "max_new_tokens": 9,
-    }  # fmt: skip
-    return generate_served(PROMPTS, **{**given, **options})
+def ask(
+    server: Server,
+    api_key_env: str | None = None,
+    on_progress: Any = lambda answered: None,
+    **options: Any,
+) -> Any:
+    url = f"http://127.0.0.1:{server.server_port}/v1"
+    engine = OpenAIEngine(base_url=url, served_model="served", api_key_env=api_key_env)
+    policy: Any = None  # a server answers without it
+    decoding = Decoding(batch_size=3, max_new_tokens=9, **options)
+    return engine.generate(policy, PROMPTS, decoding, on_progress)
 
 
 def test_answers_come_in_the_order_of_prompts_and_cut_off_ones_count(server: Server) -> None:
     seen: list[int] = []
+    server.ended = {"answer 2", "answer 5"}
     answers = ask(server, on_progress=seen.append)
     assert [answer.text for answer in answers] == [f"answer {i}" for i in range(7)]
     assert {answer.tokens for answer in answers} == {5}
+    assert [answer.truncated for answer in answers] == [i not in (2, 5) for i in range(7)]
     assert seen == [1, 2, 3, 4, 5, 6, 7]
     assert {(r["model"], r["max_tokens"], r["temperature"]) for r in server.requests} == {
         ("served", 9, 0.0)
