@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import re
 import textwrap
 import typing
 from collections.abc import Iterator, Sequence
@@ -200,6 +201,7 @@ def _check_type(key: str, value: Any, hint: Any) -> Iterator[Problem]:
         if type(None) in typing.get_args(hint):
             wanted.append("null")
         shown = textwrap.shorten(json.dumps(value, default=str), 60)
+        shown = re.sub(r"//[^/@\s]*@", "//***@", shown)  # a password in an address
         yield Problem(key, f"{shown} should be {' or '.join(dict.fromkeys(wanted))}")
 
 

@@ -1,18 +1,50 @@
-"""How many calls a judge gets in a minute, and that none is made twice at a time.
+"""One loop for all calls of a judge, how many it gets in a minute, and that none is made twice.
 
-Both belong to one event loop.
+The latter two belong to that loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 MINUTE = 60.0
 T = TypeVar("T")
+
+
+class OwnLoop:
+    """An event loop in a thread: clients and locks live there, whoever's loop asks."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread.start()
+
+    def start(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Run `work` there, from any thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def close(self, last: Callable[[], Awaitable[None]]) -> None:
+        """Cancel what is under way, await `last()`, and end the thread. May be called again."""
+        if not self._thread.is_alive():
+            return
+
+        async def end() -> None:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await last()
+
+        self.start(end()).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
 
 class PerMinute:

@@ -73,9 +73,11 @@ def closing_table(folder: RunFolder, primary_metric: str) -> None:
 
 def _judge_line(total: Mapping[str, Any]) -> str:
     """What judging took, all rewards together (see medgrpo.judge.usage)."""
+    estimated = " (tokens estimated)" if total["estimated"] else ""
     return (
         f"Judge: {total['verdicts']:,} verdicts, {total['failures']:,} failed, "
-        f"{total['calls']:,} calls, {_again(total):,} answered again, ${total['cost']:.2f}"
+        f"{total['calls']:,} calls, {_again(total):,} answered again, "
+        f"${total['cost']:.2f}{estimated}"
     )
 
 

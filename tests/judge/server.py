@@ -1,5 +1,5 @@
 """A loopback OpenAI-compatible endpoint that answers every prompt of the judged rewards, with a
-latency, and misbehaves on request. Its brain is the lexical judge.
+latency, and misbehaves on request (faults.py has more ways). Its brain is the lexical judge.
 
     python tests/judge/server.py 0.3      # prints its address, serves until killed
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 import re
 import sys
@@ -18,6 +19,9 @@ from typing import Any
 
 import yaml
 from aiohttp import web
+
+sys.path.insert(0, str(Path(__file__).parent))
+from faults import KINDS  # also where this file is run by itself
 
 from medgrpo.errors import UserError
 from medgrpo.judge.lexical import _BY_FIELDS
@@ -51,6 +55,7 @@ class Server:
         self.latency = latency
         self.faults: dict[str, float] = {}  # name -> probability
         self.script: list[str | None] = []  # faults of the next requests, before any chance
+        self.plans: dict[str, list[str | None]] = {}  # the same of one model, the last one for ever
         self.modes = {"json_schema", "json_object_schema", "json_object", "none"}
         self.bounds = True  # whether a schema may bound its strings
         self.refusal = 400  # status for a response_format that is not in `modes`
@@ -60,6 +65,7 @@ class Server:
         self.retry_after = "0.05"
         self.content: str | None = None  # of every answer
         self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []  # of the same
         self.counts: Counter[str] = Counter()
         self.tokens = Counter[str]()
         self.hold = 0  # answer nobody until so many are under way, or 20 s have passed
@@ -121,7 +127,9 @@ class Server:
         vars(self).update(await request.json())
         return web.json_response({})
 
-    def _fault(self) -> str | None:
+    def _fault(self, model: str) -> str | None:
+        if plan := self.plans.get(model):
+            return plan.pop(0) if len(plan) > 1 else plan[0]
         if self.script:
             return self.script.pop(0)
         draw = self._random.random()
@@ -134,6 +142,7 @@ class Server:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.requests.append(body)
+        self.headers.append(dict(request.headers))
         self.counts["requests"] += 1
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
@@ -165,14 +174,16 @@ class Server:
         return None
 
     async def _replied(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-        fault = self._fault()
+        fault = self._fault(body["model"])
         self.counts[fault or "good"] += 1
+        shown = request.headers.get("Authorization", "")
+        if fault in KINDS:
+            return await KINDS[fault](request, self._reply(body, None), shown[len("Bearer ") :])
         if fault == "429":
             limited = _error(429, "slow down", "rate_limit_exceeded")
             limited.headers["Retry-After"] = self.retry_after
             return limited
         if fault == "500":
-            shown = request.headers.get("Authorization", "")
             return _error(500, f"boom with {shown}", "server_error")
         if fault == "hang":
             await asyncio.sleep(3600)
@@ -258,6 +269,7 @@ def _think(prompt: str, fields: frozenset[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # clients that hang up amid a reply
     with Server(float(sys.argv[1])) as server:
         print(server.root, flush=True)
         threading.Event().wait()
