@@ -28,6 +28,7 @@ from medgrpo.config.compose import problems
 from medgrpo.config.provenance import CONF
 from medgrpo.errors import RunStopped, UserError
 from medgrpo.sweep import compare_jobs, recorded_overrides
+from medgrpo.terminal import printable
 
 NEXT = "Choices: python -m medgrpo --help  The whole config: add --cfg job"
 
@@ -68,7 +69,7 @@ def main(argv: list[str] | None = None, task: Callable[[DictConfig], object] | N
 
 def _report_error(error: UserError | RunStopped) -> int:
     """Show what ended the command; returns its exit code."""
-    print(f"medgrpo: {error}", file=sys.stderr)
+    print(f"medgrpo: {printable(error)}", file=sys.stderr)
     return 2 if isinstance(error, UserError) else 1
 
 
@@ -100,7 +101,7 @@ def _failed(argv: list[str]) -> int:
     found = problems(args) if _is_question(args) else []
     if found:
         return _refuse(found)
-    traceback.print_exc()
+    print(printable(traceback.format_exc()), end="", file=sys.stderr)
     return 1
 
 
@@ -113,7 +114,7 @@ def _refuse(found: Sequence[str]) -> int:
         width, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False
     )
     for problem in found:
-        print(fold.fill(problem), file=sys.stderr)
+        print(printable(fold.fill(problem)), file=sys.stderr)
     print(NEXT, file=sys.stderr)
     return 2
 

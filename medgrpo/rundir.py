@@ -22,13 +22,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from medgrpo.errors import RunStopped
+
 
 class RunFolder:
     """The files of one run; as a context manager, also the run's status in summary.json.
 
     `with RunFolder(path) as folder` writes status `running` at once. At the end it is `finished`,
-    `failed` (with `error`) or `interrupted` (Ctrl-C, SIGTERM turned into SystemExit), with
-    `wall_seconds` of this process. Exceptions pass through.
+    `stopped` (by a limit of the user's, told in `error`), `failed` (with `error`) or `interrupted`
+    (Ctrl-C, SIGTERM turned into SystemExit), with `wall_seconds` of this process. Exceptions pass
+    through.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -72,6 +75,7 @@ class RunFolder:
             self.update_summary(status="finished", wall_seconds=seconds)
         else:
             status = "failed" if isinstance(error, Exception) else "interrupted"
+            status = "stopped" if isinstance(error, RunStopped) else status
             text = f"{type(error).__name__}: {error}".removesuffix(": ")
             self.update_summary(status=status, error=text, wall_seconds=seconds)
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from medgrpo import rundir
+from medgrpo.errors import RunStopped
 from medgrpo.rundir import RunFolder
 
 
@@ -35,6 +36,7 @@ def test_a_finished_run_leaves_its_figures(tmp_path):
     ("error", "status", "text"),
     [
         (ValueError("no such column"), "failed", "ValueError: no such column"),
+        (RunStopped("too dear"), "stopped", "RunStopped: too dear"),
         (KeyboardInterrupt(), "interrupted", "KeyboardInterrupt"),
         (SystemExit(143), "interrupted", "SystemExit: 143"),
     ],

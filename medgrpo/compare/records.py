@@ -36,7 +36,7 @@ class RunRecord:
     """One run. None is "not known"; shares and scores are in [0, 1]."""
 
     path: Path
-    status: str  # finished | failed | interrupted | running | killed | not started
+    status: str  # finished | stopped | failed | interrupted | running | killed | not started
     error: str = ""
     config: dict[str, Any] = field(default_factory=dict)  # resolved, its keys dotted
     typed: dict[str, str] = field(default_factory=dict)  # what was typed for it, or swept

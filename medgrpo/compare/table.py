@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from medgrpo.compare.comparison import Comparison
 from medgrpo.compare.records import RunRecord
 from medgrpo.compare.statistics import value_of
+from medgrpo.terminal import console as plain_console
 from medgrpo.tracking.names import short_names
 
 COLUMNS = 80
@@ -30,16 +29,16 @@ FIGURES: dict[str, Callable[[RunRecord], str]] = {
 
 def print_comparison(comparison: Comparison) -> None:
     """Print the ranking of each test set, then what is wrong with the runs that did not finish."""
-    console = Console(markup=False, highlight=False)
+    console = plain_console()
     console.width = min(COLUMNS, console.width) if not console.is_terminal else console.width
     ranked = list(zip(comparison.ranks, comparison.jobs, strict=True))
     for test_set, members in groupby(ranked, key=lambda pair: pair[1].test_set):
         console.print(_table(test_set, list(members), comparison.keys, console.width))
     for line in conclusions(comparison):
-        console.print(Text(line))
+        console.print(line)
     for job in comparison.jobs:
         if job.error:
-            console.print(Text(f"{job.name}: {job.status}: {job.error.splitlines()[0]}"))
+            console.print(f"{job.name}: {job.status}: {job.error.splitlines()[0]}")
 
 
 def duration(seconds: float) -> str:
@@ -78,7 +77,7 @@ def _table(
             pairs = zip(names.values(), shown, strict=True)
             shown = [" ".join(f"{name}={value}" for name, value in pairs)]
         row = ["-" if rank is None else str(rank), *shown, job.status, score_text(job)]
-        table.add_row(*map(Text, [*row, *(text(job) for text in figures.values())]))
+        table.add_row(*row, *(text(job) for text in figures.values()))
     return table
 
 

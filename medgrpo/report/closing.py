@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from medgrpo.rundir import RunFolder
+from medgrpo.terminal import console as plain_console
 from medgrpo.tracking.metrics_log import read_log
 
 COLUMNS = 80
@@ -44,7 +44,7 @@ def closing_table(folder: RunFolder, primary_metric: str) -> None:
 
     What has no value is shown as "-".
     """
-    console = Console(markup=False, highlight=False)
+    console = plain_console()
     console.width = min(COLUMNS, console.width)
     found = json.loads(folder.evaluation.read_text(encoding="utf-8"))
     paired = found.pop("paired", [])
