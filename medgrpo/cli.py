@@ -22,9 +22,10 @@ from hydra import main as hydra_main
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from medgrpo.config.compose import problems
+from medgrpo.config.foreign import brought, read_yaml
 from medgrpo.config.provenance import CONF
 from medgrpo.errors import RunStopped, UserError
 from medgrpo.sweep import compare_jobs, recorded_overrides
@@ -165,7 +166,7 @@ def _resumed(argv: list[str], args: Namespace) -> list[str]:
         raise UserError("resume: a run resumes in its own folder; leave out output_dir")
     sweep = recorded_overrides(folder)
     if sweep is not None:
-        kept = [line for line in sweep if _key(line) not in typed]
+        kept = brought(sweep, folder, typed)
         flag = [] if args.multirun else ["--multirun"]
         return [*flag, *argv, *kept, f"hydra.sweep.dir={_quoted(folder)}"]
     recorded = Path(folder) / ".hydra" / "overrides.yaml"
@@ -173,7 +174,7 @@ def _resumed(argv: list[str], args: Namespace) -> list[str]:
         raise UserError(f"resume (command line): {folder} is no run folder (no {recorded} there)")
     if args.multirun:
         raise UserError(f"resume: {folder} is one run and no sweep; leave out -m")
-    kept = [str(line) for line in OmegaConf.load(recorded) if _key(str(line)) not in typed]
+    kept = brought(read_yaml(recorded), folder, typed)
     return [*argv, *kept, f"hydra.run.dir={_quoted(folder)}"]
 
 

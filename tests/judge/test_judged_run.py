@@ -118,8 +118,8 @@ def test_every_kind_of_fault_in_one_run(server, medgrpo, tmp_path):
     run = tmp_path / "run"
     steps = [row for row in lines(run / "telemetry.jsonl") if "judge/cost" in row]
     failures = [name for name in steps[0] if name.endswith("/failures")]
-    rates = [name.replace("/failures", "/missing_rate") for name in failures]
-    assert all((row[n] > 0) == (row[r] > 0) for row in steps for n, r in zip(failures, rates))
+    pairs = [(name, name.replace("/failures", "/missing_rate")) for name in failures]
+    assert all((row[n] > 0) == (row[r] > 0) for row in steps for n, r in pairs)
     assert sum(row[name] for row in steps for name in failures) > 0
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert not [str(file) for file in files if KEY.encode() in file.read_bytes()]
