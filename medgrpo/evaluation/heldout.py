@@ -23,6 +23,7 @@ from medgrpo.errors import UserError
 from medgrpo.evaluation.generate import Generation, generate
 from medgrpo.evaluation.rewarded import score_responses
 from medgrpo.evaluation.score import Prediction, figures, read
+from medgrpo.judge.address import BaseUrl
 from medgrpo.model.base import Policy
 from medgrpo.rewards.base import Reward
 
@@ -70,7 +71,7 @@ class HeldOut:
     reward_rows: Annotated[int, Ge(0)] | None = 20  # first rows that rewards score, too; None: all
     evidently: bool = False  # also write Evidently's HTML report of tuned against base
     engine: Literal["transformers", "vllm", "openai"] = "transformers"  # what generates
-    base_url: str | None = None  # engine=openai: the server
+    base_url: BaseUrl | None = None  # engine=openai: the server
     served_model: str | None = None  # engine=openai: the server's name for the model
     api_key_env: str | None = None  # engine=openai: the variable that holds the key, if any
 

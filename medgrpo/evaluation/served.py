@@ -1,18 +1,23 @@
 """Answers from a server that speaks OpenAI's protocol: vLLM, llama.cpp, Ollama, or OpenAI's own.
 
 For models that this machine cannot hold. The server decides which model and adapter answer, so
-there is nothing to compare within a run.
+there is nothing to compare within a run. It is asked as a judge is (medgrpo/judge/endpoint.py):
+limited, tried again, and believed only when what it sends is an answer.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from medgrpo.errors import UserError
 from medgrpo.evaluation.generate import SEED, Generation
+from medgrpo.judge.address import Address
+from medgrpo.judge.client import JudgeError, Limits
+from medgrpo.judge.endpoint import Endpoint
+from medgrpo.judge.protocol import Completion
+from medgrpo.judge.traffic import OwnLoop, concurrently
+from medgrpo.judge.usage import Usage
 
 
 def generate_served(
@@ -26,52 +31,44 @@ def generate_served(
     temperature: float = 0.0,
     chat_template_kwargs: dict[str, Any] | None = None,
     on_progress: Callable[[int], None] = lambda answered: None,
+    attempts: int = 5,
+    attempt_timeout: float = 600.0,
 ) -> list[Generation]:
     """The server's response to each prompt, in their order; `batch_size` are under way at a time.
 
-    Passing failures are tried again. Raises UserError where the server cannot answer: a missing
-    answer would look like a wrong one.
+    Passing failures are tried again, in thrice `attempt_timeout` seconds. Raises UserError where
+    the server gives no answer (it cannot, the model refuses, a filter took it): a missing one
+    would look like a wrong one.
     """
-    from openai import OpenAI, OpenAIError
+    address = Address.of(base_url, model, api_key_env, "evaluation", "served_model")
+    limits = Limits(
+        batch_size, None, None, attempts, attempt_timeout, backoff=0.5, deadline=3 * attempt_timeout
+    )
+    sampling: dict[str, Any] = {"max_tokens": max_new_tokens, "temperature": temperature}
+    if chat_template_kwargs:
+        sampling["chat_template_kwargs"] = chat_template_kwargs
+    endpoint, usage = Endpoint(address, limits), Usage()
 
-    client = OpenAI(base_url=base_url, api_key=_key(api_key_env), max_retries=5, timeout=600)
-    more = {"chat_template_kwargs": chat_template_kwargs} if chat_template_kwargs else None
+    async def answer(index: int) -> Generation:
+        seed = SEED + index if temperature else SEED
+        body = {"model": model, "messages": prompts[index], "seed": seed, **sampling}
+        try:
+            return await endpoint.ask(lambda bad: dict(body), _written, usage)
+        except JudgeError as error:
+            raise UserError(
+                f"evaluation.engine=openai: {model} at {address.base_url} gives no answer to "
+                f"prompt {index + 1} of {len(prompts)} ({error}). See evaluation.base_url, "
+                "evaluation.served_model and evaluation.api_key_env"
+            ) from None
 
-    def answer(numbered: tuple[int, list[dict[str, str]]]) -> Generation:
-        index, prompt = numbered
-        messages: Any = prompt
-        reply = client.chat.completions.create(
-            model=model,
-            messages=messages,
-            max_tokens=max_new_tokens,
-            temperature=temperature,
-            seed=SEED + index if temperature else SEED,
-            extra_body=more,
-        )
-        tokens = reply.usage.completion_tokens if reply.usage else 0
-        return Generation(reply.choices[0].message.content or "", tokens)
-
-    answers = []
+    loop = OwnLoop("evaluation")
     try:
-        with ThreadPoolExecutor(batch_size) as pool:
-            for generation in pool.map(answer, enumerate(prompts)):
-                answers.append(generation)
-                on_progress(len(answers))
-    except OpenAIError as error:
-        raise UserError(
-            f"evaluation.engine=openai: {model} at {base_url} does not answer ({error}). See "
-            "evaluation.base_url, evaluation.served_model and evaluation.api_key_env"
-        ) from error
-    return answers
+        return loop.start(concurrently(answer, len(prompts), batch_size, on_progress)).result()
+    finally:
+        loop.close(endpoint.close)
 
 
-def _key(variable: str | None) -> str:
-    """The key that the environment holds; a placeholder where none is needed."""
-    if variable is None:
-        return "none"
-    if not os.environ.get(variable):
-        raise UserError(
-            f"evaluation.api_key_env: the environment variable {variable} is not set; set it, or "
-            "evaluation.api_key_env=null for a server that wants no key"
-        )
-    return os.environ[variable]
+def _written(reply: Completion) -> Generation:
+    """The answer, perhaps cut off or empty; its length estimated where no tokens are counted."""
+    text = reply.text()
+    return Generation(text, reply.usage.completion_tokens if reply.usage else len(text) // 4)

@@ -45,17 +45,20 @@ class Address:
     base_url: str
     model: str
     key_env: str | None  # the variable that holds the key, None where none is needed
-    group: str  # of the config, in which base_url, model, api_key_env .. are set
+    group: str  # of the config, in which base_url, api_key_env .. are set
+    model_field: str = "model"  # of that group, in which the model is
     key: str = field(repr=False, default="")
 
     @classmethod
-    def of(cls, base_url: str, model: str, key_env: str | None, group: str) -> Address:
+    def of(
+        cls, base_url: str, model: str, key_env: str | None, group: str, model_field: str = "model"
+    ) -> Address:
         """With the key that the environment holds. Raises UserError for what cannot be used."""
         try:
             base_url = server_url(base_url)
         except ValueError as error:
             raise UserError(f"{group}.base_url should be {error}") from None
-        return cls(base_url, model, key_env, group, _key(key_env, group))
+        return cls(base_url, model, key_env, group, model_field, _key(key_env, group))
 
     def proxy(self) -> str | None:
         """The proxy that the environment names for this server (http_proxy, no_proxy ..)."""

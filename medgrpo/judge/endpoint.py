@@ -134,7 +134,8 @@ class Endpoint:
         elif error.status == UNAUTHORIZED or (error.status == FORBIDDEN and not self._answered):
             advice = f"the key is not accepted: set {key}"
         elif error.status == NOT_FOUND and not self._answered:
-            advice = f"is there a model {address.model}? Set {group}.model or {group}.base_url"
+            name = f"{group}.{address.model_field}"
+            advice = f"is there a model {address.model}? Set {name} or {group}.base_url"
         elif error.status in REDIRECTS and not self._answered:
             advice = f"set {group}.base_url to the address of the model itself"
         else:

@@ -1,6 +1,6 @@
-"""One loop for all calls of a judge, how many it gets in a minute, and that none is made twice.
+"""Many calls at once: on a loop of their own, so many at a time, so many a minute, none twice.
 
-The latter two belong to that loop.
+All but the loop itself belong to one loop.
 """
 
 from __future__ import annotations
@@ -45,6 +45,29 @@ class OwnLoop:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+async def concurrently(
+    make: Callable[[int], Awaitable[T]],
+    count: int,
+    at_once: int,
+    on_progress: Callable[[int], None],
+) -> list[T]:
+    """`make(0)` to `make(count - 1)`, in order, `at_once` under way at a time.
+
+    `on_progress` gets the number made so far. The first error is raised; what is then under way
+    is the loop's to cancel.
+    """
+    made: dict[int, T] = {}
+    indices = iter(range(count))
+
+    async def worker() -> None:
+        for index in indices:
+            made[index] = await make(index)
+            on_progress(len(made))
+
+    await asyncio.gather(*(worker() for _ in range(min(at_once, count))))
+    return [made[index] for index in range(count)]
 
 
 class PerMinute:

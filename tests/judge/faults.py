@@ -269,5 +269,10 @@ KINDS: dict[str, Kind] = {
     "gzip not asked for": _packed("gzip", lambda reply: _gzipped(json.dumps(reply).encode())),
     "brotli": _packed("br", lambda reply: json.dumps(reply).encode()),
 }  # fmt: skip
+WRITTEN = {  # there is a text, which is an answer where no JSON is asked for
+    *("control codes", "an apology", "wrong shape", "thoughts alone", "thoughts without end"),
+    *("not a number", "deep answer", "half a megabyte", "key in the text"),
+    *("key escaped in the text",),
+}
 GOOD = {name for name in KINDS if name.startswith("usage")}  # the verdict stands
 FATAL = {"401", "401 in escapes", "402", "429 quota"}  # no other call can succeed

@@ -9,13 +9,12 @@ import os
 import subprocess
 import sys
 import time
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from judge.faults import FATAL, GOOD, KINDS
-from judge.server import judge_at
+from judge.server import Apart, judge_at
 from test_openai import KEY, PROMPT, Truths
 
 from medgrpo.errors import UserError
@@ -25,26 +24,6 @@ ROOT = Path(__file__).parents[2]
 VARIABLE = "JUDGE_TEST_KEY"
 ATTEMPT, DEADLINE = 2.0, 8.0  # seconds
 LIMITS = {"attempts": 2, "attempt_timeout": ATTEMPT, "verdict_deadline": DEADLINE}
-
-
-class Apart:
-    """tests/judge/server.py in a process of its own, where its work takes no time from ours."""
-
-    def __enter__(self):
-        command = [sys.executable, str(Path(__file__).parent / "server.py"), "0"]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        self.root = self._process.stdout.readline().strip()
-        self.url = f"{self.root}/v1"
-        return self
-
-    def plan(self, plans):
-        body = json.dumps({"plans": plans}).encode()
-        typed = {"Content-Type": "application/json"}
-        urllib.request.urlopen(urllib.request.Request(f"{self.root}/set", body, typed)).close()
-
-    def __exit__(self, *_):
-        self._process.kill()
-        self._process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +81,7 @@ MEASURE = """
 import asyncio, json, logging, resource, sys
 sys.path.insert(0, "tests")
 from judge.faults import KINDS
-from judge.server import judge_at
+from judge.server import Apart, judge_at
 from judge.test_openai import PROMPT, Truths
 
 class At:
