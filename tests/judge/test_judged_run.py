@@ -103,18 +103,15 @@ def test_a_short_run_with_too_few_verdicts_has_not_finished(server, medgrpo, tmp
 def test_every_kind_of_fault_in_one_run(server, medgrpo, tmp_path):
     """Each is a gap that is counted; none is a traceback, a leak or a word to the terminal."""
     server.key = KEY
-    server.script = [None] * 3
-    passing = KINDS.keys() - FATAL
-    server.faults = {kind: 0.5 / len(passing) for kind in passing}
+    passing = sorted(KINDS.keys() - FATAL)
+    server.script = [None, *(fault for kind in passing for fault in (kind, None))]
     limits = {"reasons": "true", "attempts": 1, "attempt_timeout": 1.0, "max_failure_rate": 1.0}
     tracked = ["tracking=wandb", "tracking.mode=offline", "trainer.args.max_steps=8"]
     done = medgrpo(*overrides(server, **limits), *tracked, "output_dir=run", OPENAI_API_KEY=KEY)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Traceback" not in done.stdout + done.stderr
     assert not CODES.search(done.stdout + done.stderr)
-    seen = {kind for kind in passing if server.counts[kind]}
-    print(f"{len(seen)} of {len(passing)} kinds in {server.counts.total()} requests")
-    assert len(seen) > 60
+    assert not [kind for kind in passing if not server.counts[kind]]
     run = tmp_path / "run"
     steps = [row for row in lines(run / "telemetry.jsonl") if "judge/cost" in row]
     failures = [name for name in steps[0] if name.endswith("/failures")]
