@@ -70,7 +70,7 @@ def main(folder: Path) -> None:
             logging.config.dictConfig(log_config)
         else:
             cfg.output_dir = stack.enter_context(_scratch(folder))
-            cfg.tracking.mode = "disabled"
+            cfg.tracking = {"_target_": "medgrpo.tracking.base.NullTracker"}
             stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
         if cfg.model.device == "cuda" and "LOCAL_RANK" in os.environ:
             import torch

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from medgrpo.dataset.fit import add_prompts, fingerprint
 from medgrpo.evaluation.write import write_evaluation
 from medgrpo.judge.client import Judge
+from medgrpo.metrics.base import Metric, require
 from medgrpo.model.base import Policy
 from medgrpo.model.memory import MemoryWorkload
 from medgrpo.model.preflight import preflight
@@ -28,8 +29,10 @@ from medgrpo.report.plots import plot_run
 from medgrpo.report.run_report import write_report
 from medgrpo.rewards.base import Reward
 from medgrpo.rundir import RunFolder
+from medgrpo.tracking.base import Tracker
+from medgrpo.tracking.mirror import tracked
 from medgrpo.tracking.names import swept_overrides
-from medgrpo.trainer.base import Trainer
+from medgrpo.trainer.base import Trainer, Training
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +48,13 @@ def run(cfg: DictConfig) -> float:
         log.info("profile: %s (%s)", cfg.profile.name, cfg.profile.summary)
 
         dataset, model, lora = build(cfg.dataset), build(cfg.model), build(cfg.lora)
-        first, trainer = build(cfg.first_trainer), build(cfg.trainer)
+        first: Trainer | None = build(cfg.first_trainer)
+        trainer: Trainer = build(cfg.trainer)
         evaluation = build(cfg.evaluation)
+        metrics: dict[str, Metric] = {
+            key: build(node, name=key) for key, node in cfg.metrics.items()
+        }
+        metric = require(metrics, dataset.primary_metric).name
         sizes = dataset.max_prompt_tokens, evaluation.max_new_tokens, evaluation.batch_size
         loads = [MemoryWorkload.of(part.args, *sizes) for part in (first, trainer) if part]
         preflight(model, lora, loads, folder.path, dataset.hub_id)
@@ -65,11 +73,10 @@ def run(cfg: DictConfig) -> float:
             folder.write_passport(overrides=overrides(), seed=cfg.seed, dataset=fingerprint(data))
 
         config = plain(cfg)
-        tracking = stack.enter_context(build(cfg.tracking))
-        tracked = tracking.start(folder, config, **describe(cfg))
+        tracker: Tracker = build(cfg.tracking)
+        stack.enter_context(tracked(tracker, folder, config, **describe(cfg)))
 
-        metric = dataset.primary_metric
-        reading = {"prompt": prompt, "primary_metric": metric}
+        reading = {"prompt": prompt, "metrics": metrics, "primary_metric": metric}
         evaluate = partial(evaluation, **reading)
         rows = data[evaluation.split]
         held_out = partial(evaluate, policy, rows, rewards)
@@ -78,23 +85,26 @@ def run(cfg: DictConfig) -> float:
         with trainer.starting_point(policy):
             stages = {"before": held_out()}
         for stage, (part, place) in trainings.items():
-            part.train(
-                policy, data, rewards=rewards, prompt=prompt, folder=place, tracked=tracked,
-                seed=cfg.seed, score=partial(evaluation.score, policy, **reading),
+            training = Training(
+                policy=policy, data=data, rewards=rewards, prompt=prompt, folder=place,
+                tracker=tracker, seed=cfg.seed, score=evaluation.scorer(policy, **reading),
             )  # fmt: skip
+            part.train(training)
             stages[stage] = held_out()
         result = stages.setdefault("after", stages["before"])
 
-        figures = write_evaluation(folder, stages, metric, evidently=evaluation.evidently)
+        evaluated = write_evaluation(
+            folder, stages, metrics, metric, evidently=evaluation.evidently
+        )
         if trainings:
-            save_policy(policy, folder.adapter, model_card(config, figures))
+            save_policy(policy, folder.adapter, model_card(config, evaluated))
             build(cfg.export)(model, policy, folder, rows, result, evaluate=evaluate)
         for _, place in trainings.values():
-            plot_run(place, tracked)
+            plot_run(place)
         spent = {"judge": judge.report()} if judge else {}
         folder.update_summary(score=result.score, primary_metric=metric, **spent)
         write_report(folder)
-        closing_table(folder, metric)
+        closing_table(folder)
     return math.nan if result.score is None else result.score
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from medgrpo.errors import UserError
 from medgrpo.model.base import ModelSource, Policy
-from medgrpo.model.lora import LoRA
+from medgrpo.model.lora import LoRA, sort_target_modules
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +50,7 @@ class HuggingFaceModel(ModelSource):
             ) from error
         tokenizer.padding_side = "left"
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-        model = self._adapt(model, lora, adapter)
+        model = sort_target_modules(self._adapt(model, lora, adapter))
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         total = sum(p.numel() for p in model.parameters())
         log.info(

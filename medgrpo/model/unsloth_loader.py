@@ -17,7 +17,7 @@ from typing import Any
 
 from medgrpo.errors import UserError
 from medgrpo.model.base import ModelSource, Policy
-from medgrpo.model.lora import LoRA
+from medgrpo.model.lora import LoRA, sort_target_modules
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class UnslothModel(ModelSource):
         tokenizer = getattr(tokenizer, "tokenizer", tokenizer)  # Gemma 3 comes with a processor
         tokenizer.padding_side = "left"
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-        return Policy(model, tokenizer)
+        return Policy(sort_target_modules(model), tokenizer)
 
     def _check_base(self, adapter: Path) -> None:
         """Unsloth loads an adapter on the base that the adapter names, whatever the config says."""
@@ -120,7 +120,7 @@ def _import_unsloth() -> Any:
     except (ImportError, NotImplementedError) as error:  # not installed, or no GPU that it knows
         raise UserError(
             f"model: Unsloth, which loads this model, cannot be imported ({error}). Install it "
-            "(pip install 'medgrpo[unsloth]') on a machine with a GPU, or use "
+            "(pip install -e '.[unsloth]') on a machine with a GPU, or use "
             "model._target_=medgrpo.model.huggingface.HuggingFaceModel"
         ) from error
     return unsloth

@@ -59,8 +59,10 @@ class RecordingGRPOTrainer(GRPOTrainer):
         kept = self.state.stateful_callbacks  # lies in each checkpoint, and was read from the last
         if _WINDOW in kept:
             watch.outage.restore(kept[_WINDOW])
-        for name, value in watch.metrics(scores, lengths, gather).items():
+        metrics = watch.metrics(scores, lengths, gather)
+        for name, value in metrics.items():
             self._metrics[mode][name].append(value)
+        watch.check_limits(scores, metrics, gather)
         kept[_WINDOW] = watch.outage.state()
         self._record_gaps(scores, len(prompts), generations)
         if watch.stop:

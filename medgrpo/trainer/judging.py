@@ -23,6 +23,8 @@ from medgrpo.trainer.outage import Outage
 if TYPE_CHECKING:
     import torch
 
+Gather = Callable[["torch.Tensor"], "torch.Tensor"]
+Metrics = dict[str, float]
 _PROMPT_TOKENS = 800  # at most, of the wording around the texts in DeepEval 4 and Evidently 0.7
 
 
@@ -53,54 +55,71 @@ def too_few_judged(groups: torch.Tensor) -> torch.Tensor:
 class JudgeWatch:
     """Follows the judged rewards of all processes, batch by batch.
 
-    `stop` says why the run shall end, the same in every process, once it shall.
+    `metrics` and then `check_limits` are called with each batch's scores [completions, rewards] of
+    all processes, NaN where a verdict is missing, and `gather`, which concatenates the tensors of
+    all processes.
     """
 
     def __init__(self, rewards: Sequence[Reward]) -> None:
         judged = {i: r for i, r in enumerate(rewards) if isinstance(r, JudgedReward)}
         self.columns = list(judged)
         self.rewards = list(judged.values())
-        self.stop: str | None = None
+        self.stop: str | None = None  # why training shall end, the same in every process
         self._counted = self._counts()
         judge = self.rewards[0].judge if self.rewards else None
         self.outage = Outage(judge.failure_window, judge.max_failure_rate) if judge else Outage()
 
-    def metrics(
-        self,
-        scores: torch.Tensor,
-        lengths: torch.Tensor,
-        gather: Callable[[torch.Tensor], torch.Tensor],
-    ) -> dict[str, float]:
-        """What to log of one batch, and whether to stop.
+    def metrics(self, scores: torch.Tensor, lengths: torch.Tensor, gather: Gather) -> Metrics:
+        """What to log of one batch, whose completions have `lengths` [completions] in tokens.
 
-        `scores` [completions, rewards] of all processes with NaN for missing, `lengths`
-        [completions] in tokens; `gather` concatenates the tensors of all processes. For each
-        reward: its counts in this batch (medgrpo.judge.usage) and their cost in US dollars, the
-        latency of calls so far (seconds, of this process), the share of verdicts missing, and how
-        long the completions with and without a verdict are (a deadline prefers short ones). NaN
-        where there are none.
+        For each reward: its counts in this batch (medgrpo.judge.usage) and their cost in US
+        dollars, the latency of calls so far (seconds, of this process), the share of verdicts
+        missing, and how long the completions with and without a verdict are (a deadline prefers
+        short ones). NaN where there are none. `judge/cost`: US dollars so far, of all processes.
         """
-        logged: dict[str, float] = {}
+        logged: Metrics = {"judge/cost": gather(scores.new_tensor([self._cost()])).sum().item()}
         counts = gather(self._new_counts(scores)).sum(dim=0)
         for reward, column, row in zip(self.rewards, self.columns, counts, strict=True):
-            missing, judge = scores[:, column].isnan(), reward.judge
             new = Usage(**dict(zip(COUNTS, row.tolist(), strict=True)))
-            so_far = judge.usage[reward.__name__].latencies
-            found = {
-                **{name: getattr(new, name) for name in COUNTS},
-                "cost": new.cost(judge.price_in, judge.price_out),
-                "latency_p50": percentile(so_far, 50),
-                "latency_p95": percentile(so_far, 95),
-                "missing_rate": missing.float().mean().item(),
-                "length_missing": lengths[missing].float().mean().item(),
-                "length_judged": lengths[~missing].float().mean().item(),
-            }
+            values = {**_usage(reward, new), **_missing(scores[:, column].isnan(), lengths)}
             logged |= {
                 f"judge/{reward.__name__}/{name}": math.nan if value is None else value
-                for name, value in found.items()
+                for name, value in values.items()
             }
-        logged["judge/cost"] = self._check(logged, scores, gather)
         return logged
+
+    def check_limits(self, scores: torch.Tensor, metrics: Metrics, gather: Gather) -> None:
+        """Set `stop` where a limit is passed, by the `metrics` of the batch.
+
+        After a batch without any verdict, wait for the judge: the next batch may find it back.
+        """
+        judge, cost = self.rewards[0].judge, metrics["judge/cost"]
+        asked, missing = (
+            sum(int(metrics[f"judge/{reward.__name__}/{count}"]) for reward in self.rewards)
+            for count in ("verdicts", "failures")
+        )
+        why = self.outage.add(asked - missing, missing)
+        if gather(scores.new_tensor([judge.fatal is not None])).any():
+            self.stop = f"no verdict can be had any more: {judge.fatal or 'see the other process'}"
+        elif judge.max_cost is not None and cost > judge.max_cost:
+            self.stop = f"judging cost ${cost:.2f}, more than judge.max_cost={judge.max_cost:g}"
+        elif why:
+            self.stop = f"{why} (the latest: {judge.last_failure})"
+        elif self.outage.empty_batches:
+            judge.wait_for_answer()
+
+    def at_end(self) -> str | None:
+        """Why a training that has come to its end was not judged as it should be, if so."""
+        above = self.outage.above_limit()
+        return above and (
+            f"training is done, but {above} (the latest: {self.rewards[0].judge.last_failure}); a "
+            "higher rate accepts that"
+        )
+
+    def _cost(self) -> float:
+        """US dollars so far, of this process."""
+        judge = self.rewards[0].judge
+        return sum(one.cost(judge.price_in, judge.price_out) for one in judge.usage.values())
 
     def _counts(self) -> list[list[Any]]:
         usage = [reward.judge.usage[reward.__name__] for reward in self.rewards]
@@ -113,41 +132,26 @@ class JudgeWatch:
         self._counted = now
         return new[None]
 
-    def _check(
-        self,
-        logged: dict[str, float],
-        scores: torch.Tensor,
-        gather: Callable[[torch.Tensor], torch.Tensor],
-    ) -> float:
-        """Set `stop` where a limit is passed; returns US dollars spent by all processes.
 
-        After a batch without any verdict, wait for the judge: the next batch may find it back.
-        """
-        judge = self.rewards[0].judge
-        spent = sum(one.cost(judge.price_in, judge.price_out) for one in judge.usage.values())
-        cost, fatal = gather(scores.new_tensor([[spent, judge.fatal is not None]])).sum(dim=0)
-        asked, missing = (
-            sum(int(logged[f"judge/{reward.__name__}/{count}"]) for reward in self.rewards)
-            for count in ("verdicts", "failures")
-        )
-        why = self.outage.add(asked - missing, missing)
-        if fatal:
-            self.stop = f"no verdict can be had any more: {judge.fatal or 'see the other process'}"
-        elif judge.max_cost is not None and cost > judge.max_cost:
-            self.stop = f"judging cost ${cost:.2f}, more than judge.max_cost={judge.max_cost:g}"
-        elif why:
-            self.stop = f"{why} (the latest: {judge.last_failure})"
-        elif self.outage.empty_batches:
-            judge.wait_for_answer()
-        return cost.item()
+def _usage(reward: JudgedReward, new: Usage) -> dict[str, float | None]:
+    """What a reward's verdicts of one batch took; latencies are of all its calls so far."""
+    judge = reward.judge
+    latencies = judge.usage[reward.__name__].latencies
+    return {
+        **{name: getattr(new, name) for name in COUNTS},
+        "cost": new.cost(judge.price_in, judge.price_out),
+        "latency_p50": percentile(latencies, 50),
+        "latency_p95": percentile(latencies, 95),
+    }
 
-    def at_end(self) -> str | None:
-        """Why a training that has come to its end was not judged as it should be, if so."""
-        above = self.outage.above_limit()
-        return above and (
-            f"training is done, but {above} (the latest: {self.rewards[0].judge.last_failure}); a "
-            "higher rate accepts that"
-        )
+
+def _missing(missing: torch.Tensor, lengths: torch.Tensor) -> dict[str, float]:
+    """How many of a reward's verdicts are missing, and whether it is a matter of length."""
+    return {
+        "missing_rate": missing.float().mean().item(),
+        "length_missing": lengths[missing].float().mean().item(),
+        "length_judged": lengths[~missing].float().mean().item(),
+    }
 
 
 def forecast(

@@ -50,7 +50,9 @@ def batch(*scores: float) -> torch.Tensor:
 
 def observe(watch: JudgeWatch, *scores: float, gather=alone) -> dict[str, float]:
     lengths = torch.arange(1, len(scores) + 1)
-    return watch.metrics(batch(*scores), lengths, gather)
+    metrics = watch.metrics(batch(*scores), lengths, gather)
+    watch.check_limits(batch(*scores), metrics, gather)
+    return metrics
 
 
 def test_missing_verdicts_are_logged_against_length():
