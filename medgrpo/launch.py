@@ -21,7 +21,7 @@ from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from medgrpo.errors import UserError
+from medgrpo.errors import RunStopped, UserError
 from medgrpo.rundir import RunFolder
 
 
@@ -48,8 +48,9 @@ def run_apart(cfg: DictConfig) -> dict[str, Any]:
         if folder.summary.get("status") in (None, "running"):  # killed, or never came so far
             folder.update_summary(status="failed", error=f"its process ended with exit code {code}")
         message = str(folder.summary.get("error"))
-        if message.startswith("UserError: "):
-            raise UserError(message.removeprefix("UserError: "))
+        for kind in (UserError, RunStopped):
+            if message.startswith(f"{kind.__name__}: "):
+                raise kind(message.removeprefix(f"{kind.__name__}: "))
         raise RuntimeError(f"the job's process ended with exit code {code}: {message}")
     return folder.summary
 
@@ -96,4 +97,7 @@ def _scratch(folder: Path) -> tempfile.TemporaryDirectory[str]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    try:
+        main(Path(sys.argv[1]))
+    except (UserError, RunStopped):
+        sys.exit(1)  # told by the process that started this one

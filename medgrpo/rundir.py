@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from medgrpo import __version__
+from medgrpo.errors import RunStopped
 
 FORMAT = 1  # of a run folder, in its summary; raised when an older one can no longer be resumed
 
@@ -31,8 +32,9 @@ class RunFolder:
     """The files of one run; as a context manager, also the run's status in summary.json.
 
     `with RunFolder(path) as folder` writes status `running` at once. At the end it is `finished`,
-    `failed` (with `error`) or `interrupted` (Ctrl-C, SIGTERM turned into SystemExit), with
-    `wall_seconds` of this process. Exceptions pass through.
+    `stopped` (by a limit of the user's, told in `error`), `failed` (with `error`) or `interrupted`
+    (Ctrl-C, SIGTERM turned into SystemExit), with `wall_seconds` of this process. Exceptions pass
+    through.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -75,6 +77,7 @@ class RunFolder:
             self.update_summary(status="finished", wall_seconds=seconds)
         else:
             status = "failed" if isinstance(error, Exception) else "interrupted"
+            status = "stopped" if isinstance(error, RunStopped) else status
             text = f"{type(error).__name__}: {error}".removesuffix(": ")
             self.update_summary(status=status, error=text, wall_seconds=seconds)
 

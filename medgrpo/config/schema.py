@@ -7,6 +7,7 @@ checks a composed config against these dataclasses and against the signatures of
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 import typing
 from collections.abc import Iterable, Iterator
@@ -143,6 +144,7 @@ def check_type(key: str, value: Any, hint: Any) -> Iterator[Problem]:
         if type(None) in typing.get_args(hint):
             wanted.append("null")
         shown = textwrap.shorten(json.dumps(value, default=str), 60)
+        shown = re.sub(r"//[^/@\s]*@", "//***@", shown)  # a password in an address
         yield Problem(key, f"{shown} should be {' or '.join(dict.fromkeys(wanted))}")
 
 

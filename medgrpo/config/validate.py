@@ -22,6 +22,7 @@ from omegaconf.errors import (
 )
 
 from medgrpo.config.conflicts import conflicts
+from medgrpo.config.foreign import hydra_problems
 from medgrpo.config.moved import MOVED
 from medgrpo.config.schema import UNRESOLVED, Node, Problem, RunConfig, check_type, unknown
 
@@ -43,6 +44,7 @@ def validate(cfg: DictConfig) -> list[Problem]:
     values = {str(key): _value(cfg, key, str(key), problems) for key in cfg if key != "hydra"}
     trusted = values.get("trusted_targets")
     trusted = ["medgrpo", *trusted] if isinstance(trusted, list) else ["medgrpo"]
+    problems += hydra_problems(cfg, trusted)
     problems += _check_fields(values, RunConfig, "", trusted)
     keys = {problem.key for problem in problems}
     problems = [problem for problem in problems if not _is_within(problem.refers_to, keys)]

@@ -7,6 +7,7 @@ Evidently's): one that holds a client or a semaphore must run it on a loop of it
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections import defaultdict
 from contextvars import ContextVar
@@ -52,6 +53,7 @@ class Limits:
     attempts: int
     attempt_timeout: float  # seconds
     backoff: float  # seconds before the second attempt, doubled with each
+    deadline: float = math.inf  # seconds for all attempts, waiting included
 
 
 @dataclass
@@ -111,6 +113,9 @@ class Judge(Protocol):
 
     def preflight(self) -> None:
         """Ask once, before anything costly starts. Raises UserError if that cannot work."""
+
+    def wait_for_answer(self) -> None:
+        """Return once a question is answered, or when waiting longer is not worth it."""
 
     def report(self) -> dict[str, dict[str, float | None]]:
         """What this process asked and paid so far, by reward, and in `total`."""

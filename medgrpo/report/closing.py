@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from medgrpo.metrics.recorded import Evaluation, format_interval, format_number
 from medgrpo.rundir import RunFolder
+from medgrpo.terminal import console as plain_console
 from medgrpo.tracking.metrics_log import read_log
 
 COLUMNS = 80
@@ -36,7 +36,7 @@ def closing_table(folder: RunFolder) -> None:
 
     What has no value is shown as "-".
     """
-    console = Console(markup=False, highlight=False)
+    console = plain_console()
     console.width = min(COLUMNS, console.width)
     evaluation = Evaluation.read(folder)
     rows = _metric_rows(evaluation) + _reward_row(folder, len(evaluation.stages))
@@ -64,9 +64,11 @@ def closing_table(folder: RunFolder) -> None:
 
 def _judge_line(total: Mapping[str, Any]) -> str:
     """What judging took, all rewards together (see medgrpo.judge.usage)."""
+    estimated = " (tokens estimated)" if total["estimated"] else ""
     return (
         f"Judge: {total['verdicts']:,} verdicts, {total['failures']:,} failed, "
-        f"{total['calls']:,} calls, {_again(total):,} answered again, ${total['cost']:.2f}"
+        f"{total['calls']:,} calls, {_again(total):,} answered again, "
+        f"${total['cost']:.2f}{estimated}"
     )
 
 
