@@ -98,14 +98,14 @@ def run(cfg: DictConfig) -> float:
         trainings = trainings_of(first, trainer, policy, folder)
 
         with trainer.starting_point(policy):
-            stages = {"before": held_out()}
+            stages = {"before" if trainings else "after": held_out()}
         for stage, (part, place) in trainings.items():
             part.train(Training(
                 policy=policy, data=data, rewards=rewards, prompt=prompt, folder=place,
                 tracker=tracker, seed=cfg.seed, score=evaluation.scorer(policy, **reading),
             ))  # fmt: skip
             stages[stage] = held_out()
-        result = stages.setdefault("after", stages["before"])
+        result = stages["after"]
 
         evaluated = write_evaluation(
             folder, stages, metrics, metric, evidently=evaluation.evidently

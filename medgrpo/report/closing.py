@@ -19,7 +19,7 @@ COLUMNS = 80
 
 _FILES = {
     "report.html": "all of this and more, to look at",
-    "evaluation.json": "metrics before and after training, paired tests",
+    "evaluation.json": "held-out metrics, paired tests of before and after",
     "predictions.parquet": "every held-out answer",
     "evidently.html": "Evidently's report of after against before",
     "adapter": "the trained adapter, its tokenizer and model card",
@@ -34,7 +34,7 @@ _FILES = {
 def closing_table(folder: RunFolder) -> None:
     """Print the held-out metrics of each stage, what changed, and the folder's contents.
 
-    What has no value is shown as "-".
+    What has no value is shown as "-". Of a run that trained nothing there is one stage.
     """
     console = plain_console()
     console.width = min(COLUMNS, console.width)
@@ -42,10 +42,12 @@ def closing_table(folder: RunFolder) -> None:
     rows = _metric_rows(evaluation) + _reward_row(folder, len(evaluation.stages))
     table = Table(box=SIMPLE_HEAD, title=f"Held-out rows: {evaluation.after['n']}")
     table.add_column("metric", ratio=1)
-    for name in (*evaluation.stages, "difference"):
+    several = len(evaluation.stages) > 1
+    columns = [*evaluation.stages, "difference"] if several else ["as it is"]
+    for name in columns:
         table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*row[: 1 + len(columns)])
     console.print(table)
     for pair in evaluation.paired:
         console.print(_pair_line(pair))
