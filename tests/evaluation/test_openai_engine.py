@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -172,3 +173,22 @@ def test_the_key_comes_from_the_environment(
     monkeypatch.delenv("MY_KEY")
     with pytest.raises(UserError, match="MY_KEY is not set"):
         ask(server, api_key_env="MY_KEY")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["401", "content filter", "key in a refusal"])
+def test_a_run_that_gets_no_answer_ends_in_one_line_without_the_key(
+    medgrpo: Any, tmp_path: Path, kind: str
+) -> None:
+    with Apart() as endpoint:
+        endpoint.plan({"served": [None, None, kind]})
+        where = [f"engine.base_url={endpoint.url}", "engine.served_model=served"]
+        which = ["trainer=none", "engine=openai", "engine.api_key_env=SERVED_KEY"]
+        done = medgrpo(*which, *where, "evaluation.limit=4", "output_dir=run", SERVED_KEY=KEY)
+    assert done.returncode == 2, done.stderr
+    assert "gives no answer to prompt" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "failed"
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert not [file for file in files if KEY.encode() in file.read_bytes()]
+    assert KEY not in done.stdout + done.stderr

@@ -72,6 +72,8 @@ def _raw(*pieces: bytes, pause: float = 0.0, hold: bool = False, reset: bool = F
         wire = request.transport
         assert wire is not None
         for piece in pieces:
+            if wire.is_closing():
+                break
             wire.write(piece.replace(b"KEY", key.encode()))
             await asyncio.sleep(pause)
         if hold:
