@@ -1,0 +1,204 @@
+"""Which of the lettered options a text claims.
+
+A letter counts in either case, in brackets, full width or markdown; look-alikes of other alphabets
+(Cyrillic "В") do not, nor does one that rather begins a sentence or a name ("A patient", "B cells",
+"C. difficile"). The text of an option claims it as its letter does, unless the two disagree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rapidfuzz import fuzz
+
+from medgrpo.answers.languages import any_of, compiled
+from medgrpo.answers.option_lists import first_line, last_line
+from medgrpo.answers.statements import REACH, UNSURE, Claims
+from medgrpo.answers.text import end_of, words
+from medgrpo.dataset.example import LETTERS
+
+_LABEL = rf"(?:the\s+)?{any_of('option')}"
+_LABELLED = compiled(rf"\A\s*{_LABEL}")
+_LETTER = compiled(
+    rf"\s*(?:{_LABEL}[\s:]*)?(?:[(\[<]\s*([a-j])\s*[)\]>]|([a-j])(?![a-zà-ɏ0-9_'+]))"
+)
+_SHOWN = compiled(  # what shows that the bare letter before it is an option's
+    r"\s*(?:$|[)\]:,;!。、|—–(]|-(?!\w)|/\s*(?:[a-j]\b|$)|\.\s*(?:$|(?-i:[^a-z\s]))|[\u3040-\u9fff])"
+    rf"|\.?\s+(?:{any_of('because', 'or_', 'if_', 'wrong')}"
+    r"|(?:is|in|based|rather|instead|not|over)\b)"
+)
+_SEPARATOR = re.compile(r"\s*[)\].:]*\s*(?:[-–—]\s+)?")
+_OR = any_of("or_", "else_")
+_JOINER = compiled(rf"\s*(?:[,;/&+(]|{_OR})(?:[\s,;/&+(]|{_OR})*")
+_NONE = compiled(
+    r"(?:none|neither|both|(?:all|any) of|ninguna|keine|aucune|nenhuma|nessuna)\b|都|以上"
+)
+_WRONG = compiled(rf"\s*{any_of('wrong')}")
+_IF = compiled(rf"[\s,(]*{any_of('if_')}")
+_ELSE = compiled(rf"{any_of('else_')}[\s,:]*")
+_CLAUSE = compiled(rf"[.!?。！？]|{any_of('because')}")
+_RIVAL = re.compile(  # "A is also possible", "A otherwise"
+    r"\W([A-J])[)\]]?\s+(?:is (?:also|equally|possib\w+)|(?:could|may|might) (?:also )?be"
+    r"|otherwise|else)\b"
+)
+_ALONE = compiled(
+    rf"\s*(?:$|[.!。,;)]|{any_of('right', 'because')}"
+    r"|is (?:the )?(?:\w+ly )?(?:correct|right|best)\b)"
+)
+_NEGATION = re.compile(  # among words, where "isn't" is "isn t"
+    r"\b(?:not|no|none|never|neither|nor|cannot|except|rather|unlike|wrong|incorrect|\w+n t)\b"
+    r"|[不非没]"
+)
+_DOUBT = compiled(
+    r"\b(?:not|neither|nor|whether|why|unlikely|doubt|if)\b|n't\b"
+    r"|\b(?:or|and)\s+[(\[]?(?-i:[A-J])\W*$"
+)
+_SUBJECT = compiled(  # (B), or B after a mark or a word that does not make it a name
+    r"(?:[(\[]\s*([A-J])\s*[)\]]|(?:^|[,:;.\u3040-\u9fff]|\b(?:only|that)"
+    rf"|{any_of('option', 'so')})\s*(?-i:([A-J]))[).:]*)\s*\Z"
+)
+_CORRECT = re.compile(
+    r"(?<!\w)[(\[]?([A-J])[)\]]?\s+is\s+(?:the\s+)?(?:most\s+|best\s+)?"
+    r"(?:correct|right|best|answer)\b"
+)
+_TAKEN_BACK = compiled(rf"{any_of('if_')}|[不非错]")
+_MARK = compiled(  # (B) anywhere, "...: B" at the end, B beside another script
+    r"[(\[]\s*([a-j])\s*[)\]]|:\s*([a-j])\W*\Z|(?<=[^\x00-\x7f])(?-i:([A-J]))(?![a-z0-9])"
+)
+
+
+class Choices:
+    """Reads claims of options: letters, also such as are not offered."""
+
+    def __init__(self, options: Sequence[str]) -> None:
+        lettered = list(zip(LETTERS, options, strict=False))
+        self.options = {letter: words(text) for letter, text in lettered}
+        self._questions = {letter for letter, text in lettered if "?" in text[-5:]}
+        texts = {  # without those that are letters themselves: blood group B
+            letter: option
+            for letter, option in self.options.items()
+            if option and " ".join(option).upper() not in self.options
+        }
+        self._longest_first = sorted(texts.items(), key=lambda option: -len(option[1]))
+
+    def leading(self, text: str, *, alone: bool = False) -> Claims:
+        """Letters and options at the start, joined ones too: "B) text", "text", "A or (B)"."""
+        joined, _, below = text.partition("\n")
+        rest, claims = joined, set[str]()
+        while True:
+            claim, after = self._claim(joined)
+            if after.startswith("?"):
+                return set()
+            if not claim or _WRONG.match(after):
+                break
+            claims, rest = claims | claim, after
+            joiner = _JOINER.match(rest)
+            if not joiner:
+                break
+            joined = rest[joiner.end() :]
+            if _NONE.match(joined) or (not joined and joiner[0].strip(" ,;(")):
+                claims.add(UNSURE)
+        if alone and (len(claims) > 1 or not _ALONE.match(rest)):
+            return set()
+        return claims | {UNSURE} if claims and self._taken_back(claims, rest, below) else claims
+
+    def trailing(self, text: str) -> Claims:
+        """The option at the end of "so (B) Ethylene glycol", which "is the answer"."""
+        if _DOUBT.search(text):
+            return set()
+        said = words(text)
+        ends = {letter for letter, option in self._longest_first if said[-len(option) :] == option}
+        return ends or _letters(_SUBJECT, text)
+
+    def opening(self, text: str) -> Claims:
+        """What the first line is, unless a list of options begins with it."""
+        return self._line(first_line(text))
+
+    def closing(self, text: str) -> Claims:
+        """What the last line is or calls right, unless it belongs to a list of options."""
+        last = last_line(text)
+        right = _letters(_CORRECT, last) if last.endswith((".", "!", "。")) else set()
+        return self._line(last) or right
+
+    def short(self, text: str) -> Claims:
+        """What a text claims that should be an answer and nothing more."""
+        first, last = first_line(text), last_line(text)
+        below = text.partition("\n")[2]
+        if claims := self.leading(f"{first}\n{below}") | self.leading(last):
+            return claims
+        if not last:
+            return set()
+        marked = set() if _TAKEN_BACK.search(text) else _letters(_MARK, text)
+        return _letters(_CORRECT, text) or self._named(text) or marked
+
+    def _claim(self, text: str) -> tuple[Claims, str]:
+        """The option, the letter or both at the start, and what follows."""
+        option, after = self._option(text)
+        if option:
+            return {option}, after
+        found = _LETTER.match(text)
+        if not found:
+            return set(), text
+        letter, separated = found[found.lastindex or 0].upper(), _SEPARATOR.match(text, found.end())
+        rest = text[separated.end() :] if separated else ""
+        if found[2] and not _SHOWN.match(text, found.end()) and not self._resembles(letter, rest):
+            return set(), text
+        option, after = self._option(rest)
+        next_sentence = "." in text[found.end() : len(text) - len(rest)] and after[:1].isalnum()
+        if not option or (option != letter and next_sentence):
+            return {letter}, text[found.end() :].removeprefix(")").removeprefix("]")
+        return {letter, option}, after
+
+    def _option(self, text: str) -> tuple[str | None, str]:
+        """The letter of the longest option that the text starts with, and what follows it."""
+        for letter, option in self._longest_first:
+            end = end_of(option, text)
+            if end is not None and not re.match(r"[.,]\d|%", text[end:]):
+                return letter, text[end:].lstrip(" )?" if letter in self._questions else " )")
+        return None, text
+
+    def _resembles(self, letter: str, text: str) -> bool:
+        """Whether the text starts somewhat like the letter's option."""
+        option = self.options.get(letter) or ["-"]
+        said = words(text[:REACH])[: len(option)]
+        return fuzz.ratio(" ".join(option), " ".join(said)) >= 60
+
+    def _taken_back(self, claims: Claims, rest: str, below: str) -> bool:
+        """Whether what follows the claims makes them conditional or offers another."""
+        explained = _CLAUSE.search(rest)
+        clause = rest[: explained.start()] if explained else rest
+        if _IF.match(clause) or any(rival[1] not in claims for rival in _RIVAL.finditer(clause)):
+            return True
+        text = f"{rest}\n{below}"
+        return any(
+            self._claim(text[found.end() :])[0] - claims
+            for found in _ELSE.finditer(text)
+            if found.start() < len(clause) or text[: found.start()].rstrip(" ")[-1:] in ".!?。\n"
+        )
+
+    def _line(self, line: str) -> Claims:
+        """The option that the line is, with or without its letter, and nothing more."""
+        line = _LABELLED.sub("", line.strip("<> "))
+        said = words(line) if line.count("(") <= line.count(")") else []
+        letters = {letter for letter in self.options if said[:1] == [letter.lower()]}
+        if letters and len(said) == 1:
+            return letters
+        texts = {letter for letter, option in self._longest_first if option == said}
+        return texts or {letter for letter in letters if self.options[letter] == said[1:]}
+
+    def _named(self, text: str) -> Claims:
+        """Options whose text stands in the text, none as a part of another; {} beside a "not"."""
+        named: Claims = set()
+        rest = f" {' '.join(words(text))} "
+        for letter, option in self._longest_first:
+            phrase = f" {' '.join(option)} "
+            if phrase in rest:
+                named.add(letter)
+                rest = rest.replace(phrase, " | ")
+        return set() if _NEGATION.search(rest) else named
+
+
+def _letters(pattern: re.Pattern[str], text: str) -> Claims:
+    """The letters that the pattern's groups find in the text."""
+    return {found[found.lastindex or 0].upper() for found in pattern.finditer(text)}
