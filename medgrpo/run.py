@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from medgrpo.dataset.fit import add_prompts, fingerprint
 from medgrpo.evaluation.write import write_evaluation
 from medgrpo.judge.client import Judge
+from medgrpo.metrics.base import Metric, require
 from medgrpo.model.base import Policy
 from medgrpo.model.memory import MemoryWorkload
 from medgrpo.model.preflight import preflight
@@ -47,6 +48,10 @@ def run(cfg: DictConfig) -> float:
         dataset, model, lora = build(cfg.dataset), build(cfg.model), build(cfg.lora)
         first, trainer = build(cfg.first_trainer), build(cfg.trainer)
         evaluation = build(cfg.evaluation)
+        metrics: dict[str, Metric] = {
+            key: build(node, name=key) for key, node in cfg.metrics.items()
+        }
+        metric = require(metrics, dataset.primary_metric).name
         sizes = dataset.max_prompt_tokens, evaluation.max_new_tokens, evaluation.batch_size
         loads = [MemoryWorkload.of(part.args, *sizes) for part in (first, trainer) if part]
         preflight(model, lora, loads, folder.path, dataset.hub_id)
@@ -68,8 +73,7 @@ def run(cfg: DictConfig) -> float:
         tracking = stack.enter_context(build(cfg.tracking))
         tracked = tracking.start(folder, config, **describe(cfg))
 
-        metric = dataset.primary_metric
-        reading = {"prompt": prompt, "primary_metric": metric}
+        reading = {"prompt": prompt, "metrics": metrics, "primary_metric": metric}
         evaluate = partial(evaluation, **reading)
         rows = data[evaluation.split]
         held_out = partial(evaluate, policy, rows, rewards)
@@ -80,21 +84,23 @@ def run(cfg: DictConfig) -> float:
         for stage, (part, place) in trainings.items():
             part.train(
                 policy, data, rewards=rewards, prompt=prompt, folder=place, tracked=tracked,
-                seed=cfg.seed, score=partial(evaluation.score, policy, **reading),
+                seed=cfg.seed, score=evaluation.scorer(policy, **reading),
             )  # fmt: skip
             stages[stage] = held_out()
         result = stages.setdefault("after", stages["before"])
 
-        figures = write_evaluation(folder, stages, metric, evidently=evaluation.evidently)
+        evaluated = write_evaluation(
+            folder, stages, metrics, metric, evidently=evaluation.evidently
+        )
         if trainings:
-            save_policy(policy, folder.adapter, model_card(config, figures))
+            save_policy(policy, folder.adapter, model_card(config, evaluated))
             build(cfg.export)(model, policy, folder, rows, result, evaluate=evaluate)
         for _, place in trainings.values():
             plot_run(place, tracked)
         spent = {"judge": judge.report()} if judge else {}
         folder.update_summary(score=result.score, primary_metric=metric, **spent)
         write_report(folder)
-        closing_table(folder, metric)
+        closing_table(folder)
     return math.nan if result.score is None else result.score
 
 

@@ -22,6 +22,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from medgrpo import __version__
+
+FORMAT = 1  # of a run folder, in its summary; raised when an older one can no longer be resumed
+
 
 class RunFolder:
     """The files of one run; as a context manager, also the run's status in summary.json.
@@ -83,7 +87,7 @@ class RunFolder:
 
     def update_summary(self, **figures: Any) -> None:
         """Add figures to the summary and write it now: a killed run keeps what it knew."""
-        self.summary.update(figures)
+        self.summary.update(figures, format=FORMAT, medgrpo=__version__)
         self.write_json(self.summary_file, nan_to_null(self.summary))
 
     def read_summary(self) -> dict[str, Any]:
@@ -91,6 +95,21 @@ class RunFolder:
         if not self.summary_file.exists():
             return {}
         return json.loads(self.summary_file.read_text(encoding="utf-8"))
+
+    def other_writer(self) -> str | None:
+        """The version that wrote a folder of another format; None for one that can be resumed.
+
+        A folder without a number is of a time before; its passport names version and commit.
+        """
+        summary = self.read_summary()
+        if not summary or summary.get("format") == FORMAT:
+            return None
+        passport = json.loads(self.passport.read_text("utf-8")) if self.passport.exists() else {}
+        installed = passport.get("libraries", {}).get("medgrpo", "of unknown version")
+        version = summary.get("medgrpo", installed)
+        commit = passport.get("git_commit")
+        at = f" at commit {commit[:12]}" if commit else ""
+        return f"medgrpo {version}{at} in format {summary.get('format', 0)}"
 
     def write_json(self, name: str | Path, obj: Any) -> None:
         """Write JSON at `name` in the folder. ValueError for NaN, which JSON does not have."""

@@ -53,7 +53,9 @@ def test_everything_of_ones_own_took_part(followed):
     brevity = [row["rewards/brevity/mean"] for row in rows if "rewards/brevity/mean" in row]
     assert len(brevity) == 2
     assert json.loads((run / "summary.json").read_text())["status"] == "finished"
-    assert "accuracy" in json.loads((run / "evaluation.json").read_text())["after"]
+    after = json.loads((run / "evaluation.json").read_text())["after"]
+    assert after["primary_metric"] == "exact_match"
+    assert after["primary"] == after["accuracy"]  # rows with a label: these two are one
 
 
 def test_ones_own_bounds_and_trust_count(followed):

@@ -15,13 +15,19 @@ from typing import Any
 
 from hydra.utils import get_object
 
-from medgrpo.config.schema import Problem
+from medgrpo.config.schema import Problem, unknown
+
+IN_A_STAGE = (  # of evaluation.json, beside the metrics
+    *("primary", "primary_metric", "n", "n_labelled", "unparsed", "k", "support", "recall"),
+    *("groups", "rewards"),
+)
 
 
 def conflicts(values: dict[str, Any]) -> Iterator[Problem]:
     """Problems between the values of a config that is valid key by key."""
     yield from _launch()
     yield from _data(values["dataset"])
+    yield from _metrics(values["metrics"], values["dataset"].get("primary_metric"))
     yield from _model(values["model"])
     yield from _engine(values["evaluation"], values["model"], values["trainer"])
     trainer = get_object(values["trainer"]["_target_"])
@@ -64,6 +70,17 @@ def _data(dataset: dict[str, Any]) -> Iterator[Problem]:
         yield Problem("dataset.path", f"not read with dataset.source={source}; set that to path")
 
 
+def _metrics(metrics: dict[str, Any], primary: str | None) -> Iterator[Problem]:
+    if primary is not None and primary not in metrics:
+        wrong = unknown(primary, metrics, f"metric as {primary}").message
+        yield Problem("dataset.primary_metric", wrong)
+    for name in metrics:
+        if name in IN_A_STAGE:
+            yield Problem(
+                f"metrics.{name}", "means something else in evaluation.json; choose another name"
+            )
+
+
 def _model(model: dict[str, Any]) -> Iterator[Problem]:
     if model.get("load_in_4bit") and not importlib.util.find_spec("bitsandbytes"):
         yield Problem("model.load_in_4bit", "needs bitsandbytes: pip install bitsandbytes")
@@ -96,7 +113,7 @@ def _engine(
     if engine == "openai" and not (evaluation["base_url"] and evaluation["served_model"]):
         yield Problem("evaluation.base_url", "engine=openai needs base_url and served_model")
     if engine == "vllm" and not importlib.util.find_spec("vllm"):
-        yield Problem("evaluation.engine", "needs vllm: pip install 'medgrpo[vllm]'")
+        yield Problem("evaluation.engine", "needs vllm: pip install -e '.[vllm]'")
 
 
 def _sft(key: str, trainer: dict[str, Any]) -> Iterator[Problem]:

@@ -36,8 +36,9 @@ SHUFFLE_SEED = 3407
 class MedicalDataset:
     """A benchmark as the config describes it; `load` reads it.
 
-    `primary_metric` names the figure that decides between runs, `answer_with` tells the model
-    what an answer looks like, `max_prompt_tokens` bounds the rendered prompt.
+    `primary_metric` names the metric that decides between runs (a key of the config's `metrics`),
+    `answer_with` tells the model what an answer looks like, `max_prompt_tokens` bounds the
+    rendered prompt.
     """
 
     name: ClassVar[str]  # folder of the embedded sample
@@ -50,7 +51,7 @@ class MedicalDataset:
 
     source: Literal["sample", "path", "hub"]
     answer_with: str
-    primary_metric: Literal["accuracy", "list_f1", "token_f1"]
+    primary_metric: str
     max_prompt_tokens: Annotated[int, Ge(1)]
     over_length: Literal["trim", "drop"] = "trim"  # passages of a long prompt, or its training row
     path: str | None = None  # a file, or a folder with train / validation (dev) / test files
@@ -100,7 +101,7 @@ class MedicalDataset:
         raise NotImplementedError
 
     def group(self, record: Record) -> str:
-        """The benchmark's own subgroup of a record, for figures by subgroup; "" for none."""
+        """The benchmark's own subgroup of a record, for metrics by subgroup; "" for none."""
         return ""
 
     def hub(self) -> dict[str, Rows]:

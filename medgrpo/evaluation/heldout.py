@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
@@ -22,7 +22,9 @@ from medgrpo.dataset.prompt import Prompt
 from medgrpo.errors import UserError
 from medgrpo.evaluation.generate import Generation, generate
 from medgrpo.evaluation.rewarded import score_responses
-from medgrpo.evaluation.score import Prediction, figures, read
+from medgrpo.metrics.base import Metric
+from medgrpo.metrics.compute import compute_metrics
+from medgrpo.metrics.prediction import Prediction, read
 from medgrpo.model.base import Policy
 from medgrpo.rewards.base import Reward
 
@@ -36,14 +38,14 @@ log = logging.getLogger(__name__)
 class Result:
     """What an evaluation found."""
 
-    figures: dict[str, Any]  # see medgrpo.evaluation.score.figures
+    metrics: dict[str, Any]  # see medgrpo.metrics.compute.compute_metrics
     predictions: list[Prediction]  # one a row, in the split's order
     seconds: float  # taken by answering and scoring
 
     @property
     def score(self) -> float | None:
-        """The primary metric in [0, 1], None where no row defines it."""
-        return self.figures["primary"]
+        """The primary metric, None where no row defines it."""
+        return self.metrics["primary"]
 
     def rows(self, stage: str) -> list[dict[str, Any]]:
         """The predictions as flat rows of a table, a column `reward/<name>` for each reward."""
@@ -55,6 +57,17 @@ class Result:
             }
             for row in self.predictions
         ]
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Answers rows with a policy as it is now: the primary metric, None where not defined."""
+
+    evaluate: Callable[[Dataset], Result]
+    higher_is_better: bool
+
+    def __call__(self, rows: Dataset) -> float | None:
+        return self.evaluate(rows).score
 
 
 @dataclass(kw_only=True)
@@ -87,13 +100,14 @@ class HeldOut:
         rewards: Sequence[Reward] = (),
         *,
         prompt: Prompt,
+        metrics: Mapping[str, Metric],
         primary_metric: str,
     ) -> Result:
         """Evaluate on `dataset_split`, a datasets.Dataset (or list) of Examples.
 
         The first responses are also scored by `rewards`. `prompt` makes the messages and says how
-        answers are read. A row's answer is None, and counted, where none is found. Raises
-        UserError for an unknown `primary_metric`.
+        answers are read. A row's answer is None, and counted, where none is found.
+        `primary_metric` is a key of `metrics`.
         """
         start = time.monotonic()
         n = len(dataset_split) if self.limit is None else min(self.limit, len(dataset_split))
@@ -115,15 +129,16 @@ class HeldOut:
             for i, (row, answer) in enumerate(zip(rows, greedy, strict=True))
         ]
         self._reward(rewards, rows, predictions)
-        found = figures(predictions, primary_metric)
-        return Result(found, predictions, round(time.monotonic() - start, 1))
+        computed = compute_metrics(predictions, metrics, primary_metric)
+        return Result(computed, predictions, round(time.monotonic() - start, 1))
 
-    def score(
-        self, policy: Policy, rows: Dataset, *, prompt: Prompt, primary_metric: str
-    ) -> float | None:
-        """The primary metric of greedy answers to `rows`, without samples and rewards."""
-        greedy = replace(self, samples=0)
-        return greedy(policy, rows, prompt=prompt, primary_metric=primary_metric).score
+    def scorer(
+        self, policy: Policy, *, prompt: Prompt, metrics: Mapping[str, Metric], primary_metric: str
+    ) -> Scorer:
+        """What scores greedy answers, without samples and rewards."""
+        reading: Any = {"prompt": prompt, "metrics": metrics, "primary_metric": primary_metric}
+        evaluate = partial(replace(self, samples=0), policy, **reading)
+        return Scorer(evaluate, metrics[primary_metric].higher_is_better)
 
     def _answers(
         self, policy: Policy, messages: list[Any], prompt: Prompt, temperature: float

@@ -38,7 +38,7 @@ def generate_vllm(
     except ImportError as error:
         raise UserError(
             f"evaluation.engine=vllm: vLLM is not installed ({error}). Install it "
-            "(pip install 'medgrpo[vllm]') or use evaluation.engine=transformers"
+            "(pip install -e '.[vllm]') or use evaluation.engine=transformers"
         ) from error
     peft = getattr(policy.model, "peft_config", {})
     adapted = bool(peft) and policy.model.get_model_status().enabled is True

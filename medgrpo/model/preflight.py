@@ -91,7 +91,7 @@ def _libraries(model: ModelSource) -> Iterator[str]:
     except PackageNotFoundError:
         yield (
             f"{model.library}: loads this model and is not installed; "
-            f"pip install 'medgrpo[{model.library}]', or "
+            f"pip install -e '.[{model.library}]', or "
             "model._target_=medgrpo.model.huggingface.HuggingFaceModel"
         )
         return

@@ -120,7 +120,7 @@ def _import_unsloth() -> Any:
     except (ImportError, NotImplementedError) as error:  # not installed, or no GPU that it knows
         raise UserError(
             f"model: Unsloth, which loads this model, cannot be imported ({error}). Install it "
-            "(pip install 'medgrpo[unsloth]') on a machine with a GPU, or use "
+            "(pip install -e '.[unsloth]') on a machine with a GPU, or use "
             "model._target_=medgrpo.model.huggingface.HuggingFaceModel"
         ) from error
     return unsloth

@@ -1,4 +1,4 @@
-"""What a W&B run gets at its end from the run's folder: tables, artifacts and the decisive figures.
+"""What a W&B run gets at its end from the run's folder: tables, artifacts and the headline metrics.
 
 Written on every way out, so that a run that failed or was interrupted shows what it had. The names
 in the summary are those of comparison.csv. The dataset is an input of the run and the adapter an
@@ -14,6 +14,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medgrpo.metrics.recorded import Evaluation
 from medgrpo.rundir import RunFolder
 
 if TYPE_CHECKING:
@@ -36,20 +37,21 @@ def mirror(run: wandb.Run, folder: RunFolder) -> None:
 
 
 def headline_metrics(folder: RunFolder) -> dict[str, Any]:
-    """The figures that decide between runs; None for what is not known."""
+    """Every metric, and what decides between runs; None for what is not known."""
     summary = folder.summary or folder.read_summary()
-    stages = _json(folder, folder.evaluation.name)
-    after, metric = stages.get("after") or {}, summary.get("primary_metric")
+    evaluation = Evaluation.read(folder)
+    after, metric = evaluation.after, summary.get("primary_metric") or ""
     low, high = after.get(f"{metric}_interval") or (None, None)
     return {
-        "metric": metric,
+        **{name: after.get(name) for name in evaluation.metrics},
+        "metric": metric or None,
+        "higher_is_better": evaluation.spec(metric).higher_is_better if after else None,
         "score": summary.get("score"),
         "score_low": low,
         "score_high": high,
-        "score_before": (stages.get("before") or {}).get("primary"),
+        "score_before": evaluation.stages.get("before", {}).get("primary"),
         "rows": after.get("n"),
         "unparsed_rate": after.get("unparsed_rate"),
-        "format_compliance": after.get("format_compliance"),
         "judge_cost": ((summary.get("judge") or {}).get("total") or {}).get("cost"),
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -34,6 +34,9 @@ MANAGED = {  # fields of every TRL config that the run fills in, and what to set
 
 class Scorer(Protocol):
     """Answers rows with the policy as it is now: the primary metric, None where not defined."""
+
+    @property
+    def higher_is_better(self) -> bool: ...
 
     def __call__(self, rows: Dataset) -> float | None: ...
 
@@ -92,24 +95,24 @@ class Trainer:
             "disable_tqdm": True,
         }
 
-    def scorer(self, score: Scorer, data: DatasetDict) -> Callable[[], float | None] | None:
-        """What answers the first `validation_rows` rows of validation; None for none."""
+    def scored_rows(self, data: DatasetDict) -> Dataset:
+        """The first `validation_rows` rows of validation."""
         rows = data["validation"]
-        rows = rows.select(range(min(self.validation_rows, len(rows))))
-        return (lambda: score(rows)) if len(rows) else None
+        return rows.select(range(min(self.validation_rows, len(rows))))
 
 
 def fit(
     trainer: transformers.Trainer,
     folder: RunFolder,
     tracked: wandb.Run | None,
-    score: Callable[[], float | None] | None,
+    score: Scorer,
+    scored_rows: Dataset,
     *more: transformers.TrainerCallback,
 ) -> None:
     """Train from the folder's last checkpoint, if there is one, with our logs and progress bar.
 
-    `score` is asked, and logged, at each evaluation, or before each checkpoint where there are no
-    evaluations.
+    `score` is asked about `scored_rows` (if there are any), and logged, at each evaluation, or
+    before each checkpoint where there are no evaluations.
     """
     from transformers import PrinterCallback
 
@@ -123,7 +126,7 @@ def fit(
     trainer.create_model_card = lambda *_, **__: None  # of TRL, in each checkpoint; ours is enough
     logs = LogCallback(metrics, tracked, folder.label)
     with closing(ProgressCallback()) as progress:
-        scoring = [ScoreCallback(score, logs)] if score else []
+        scoring = [ScoreCallback(score, scored_rows, logs)] if len(scored_rows) else []
         for callback in (logs, *scoring, *more, progress):
             trainer.add_callback(callback)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

@@ -7,7 +7,7 @@ trained on can choose: by their loss, or by how many of them the model answers.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import operator
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -17,6 +17,9 @@ from medgrpo.trainer.callbacks import LogCallback
 
 if TYPE_CHECKING:
     import wandb
+    from datasets import Dataset
+
+    from medgrpo.trainer.base import Scorer
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +29,9 @@ SCORE = "eval_score"  # the dataset's primary metric on validation rows
 class ScoreCallback(TrainerCallback):
     """Answers validation rows at each evaluation; before each checkpoint where there is none."""
 
-    def __init__(self, score: Callable[[], float | None], logs: LogCallback) -> None:
+    def __init__(self, score: Scorer, rows: Dataset, logs: LogCallback) -> None:
         self._score = score
+        self._rows = rows
         self._logs = logs
 
     def on_evaluate(
@@ -39,7 +43,7 @@ class ScoreCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Give the trainer the score beside its own metrics, so that it can choose by it."""
-        if (value := self._score()) is not None:
+        if (value := self._score(self._rows)) is not None:
             metrics[SCORE] = value
             if state.is_world_process_zero:
                 self._logs.record(state.global_step, {SCORE: value, "epoch": state.epoch})
@@ -53,9 +57,10 @@ class ScoreCallback(TrainerCallback):
         """
         if args.eval_strategy != "no" or not control.should_save:
             return
-        if (value := self._score()) is None:
+        if (value := self._score(self._rows)) is None:
             return
-        if state.best_metric is None or value > state.best_metric:
+        better = operator.gt if self._score.higher_is_better else operator.lt
+        if state.best_metric is None or better(value, state.best_metric):
             state.best_metric, state.best_global_step = value, state.global_step
         self._logs.extra = {SCORE: value}
 

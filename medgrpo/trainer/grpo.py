@@ -72,7 +72,7 @@ class GRPO(Trainer):
             folder=folder,
         )
         log_forecast(config, data["train"], rewards)
-        fit(trainer, folder, tracked, self.scorer(score, data))
+        fit(trainer, folder, tracked, score, self.scored_rows(data))
         record_best_checkpoint(trainer.state, SCORE, folder, tracked)
         if trainer.stopped:
             raise RunStopped(

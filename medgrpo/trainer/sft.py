@@ -61,10 +61,12 @@ class SFT(Trainer):
         from transformers import EarlyStoppingCallback
         from trl import SFTConfig, SFTTrainer
 
-        from medgrpo.trainer.best import record_best_checkpoint
+        from medgrpo.trainer.best import SCORE, record_best_checkpoint
 
+        by_score = self.args.get("metric_for_best_model") == SCORE
+        direction = {"greater_is_better": score.higher_is_better} if by_score else {}
         config = SFTConfig(
-            **self.settings(policy, folder, seed),
+            **direction | self.settings(policy, folder, seed),
             completion_only_loss=True,
             eval_on_start=folder.last_checkpoint() is None,
         )
@@ -77,7 +79,7 @@ class SFT(Trainer):
         )
         warn_of_cut_rows(trainer)
         stopping = [EarlyStoppingCallback(self.patience)] if self.patience else []
-        fit(trainer, folder, tracked, self.scorer(score, data), *stopping)
+        fit(trainer, folder, tracked, score, self.scored_rows(data), *stopping)
         record_best_checkpoint(
             trainer.state, config.metric_for_best_model or "eval_loss", folder, tracked
         )

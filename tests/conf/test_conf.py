@@ -37,7 +37,7 @@ def test_there_are_choices():
 @pytest.mark.parametrize(("group", "choice"), CHOICES, ids=lambda part: part)
 def test_choice_is_valid(group, choice, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)  # vLLM is an extra
-    selected = f"[{choice}]" if group == "rewards" else choice
+    selected = f"[{choice}]" if group in ("rewards", "metrics") else choice
     assert validate(composed(f"{group}={selected}", *GIVEN.get((group, choice), []))) == []
 
 

@@ -1,4 +1,4 @@
-"""Every figure of a run's evaluation.json again, from predictions.parquet and libraries alone."""
+"""Every metric of a run's evaluation.json again, from predictions.parquet and libraries alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 
 def recomputed(rows: pd.DataFrame) -> dict[str, Any]:
-    """The figures of one stage of a multiple-choice run, as an outsider would compute them."""
+    """The metrics of one stage of a multiple-choice run, as an outsider would compute them."""
     said = rows.predicted.fillna("(unparsed)")
     parsed = rows[rows.predicted.notna()]
     classes = sorted(rows.label.unique())
@@ -63,14 +63,14 @@ def recomputed(rows: pd.DataFrame) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def run(sft_run: Path) -> tuple[dict[str, Any], pd.DataFrame]:
-    figures = json.loads((sft_run / "evaluation.json").read_text())
-    return figures, pd.read_parquet(sft_run / "predictions.parquet")
+    evaluation = json.loads((sft_run / "evaluation.json").read_text())
+    return evaluation, pd.read_parquet(sft_run / "predictions.parquet")
 
 
 @pytest.mark.parametrize("stage", ["before", "after"])
-def test_every_figure_of_a_stage(run: tuple[dict[str, Any], pd.DataFrame], stage: str) -> None:
-    figures, table = run
-    told, found = figures[stage], recomputed(table[table.stage == stage])
+def test_every_metric_of_a_stage(run: tuple[dict[str, Any], pd.DataFrame], stage: str) -> None:
+    evaluation, table = run
+    told, found = evaluation[stage], recomputed(table[table.stage == stage])
     votes, n = found.pop("maj_at_k")
     sure = sum(label in vote for vote, label in votes if len(vote) == 1)
     ties = sum(label in vote for vote, label in votes if len(vote) > 1)
@@ -85,14 +85,14 @@ def test_every_figure_of_a_stage(run: tuple[dict[str, Any], pd.DataFrame], stage
             assert told[key] == (value if isinstance(value, str) else pytest.approx(value)), key
 
 
-def test_the_paired_figures(run: tuple[dict[str, Any], pd.DataFrame]) -> None:
-    figures, table = run
+def test_the_paired_metrics(run: tuple[dict[str, Any], pd.DataFrame]) -> None:
+    evaluation, table = run
     before, after = (
         table[table.stage == stage].set_index("id").correct.astype(float)
         for stage in ("before", "after")
     )
     change = after - before.loc[after.index]
-    (told,) = figures["paired"]
+    (told,) = evaluation["paired"]
     gained, lost = int((change > 0).sum()), int((change < 0).sum())
     assert (told["gained"], told["lost"], told["n"]) == (gained, lost, len(change))
     assert gained + lost > 0

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from standard_metrics import METRICS
 
 from medgrpo.dataset.example import Example
-from medgrpo.evaluation.paired import bootstrap_interval, compare, mcnemar_p, paired_figures
-from medgrpo.evaluation.score import Prediction, read
+from medgrpo.metrics.intervals import bootstrap_interval
+from medgrpo.metrics.paired import compare, mcnemar_p, paired_metrics
+from medgrpo.metrics.prediction import Prediction, read
 
+ACCURACY = METRICS["accuracy"]
 ROW = Example(
     id="0", question="Does it?", context=[], options=[], answer="yes", label="yes", explanation=""
 )
@@ -53,7 +56,7 @@ def test_bootstrap_as_published() -> None:
 
 
 def test_what_changed_is_counted_row_by_row() -> None:
-    found = compare(answers("yynnn"), answers("ynyyy"), "accuracy")
+    found = compare(answers("yynnn"), answers("ynyyy"), ACCURACY)
     assert (found["n"], found["gained"], found["lost"]) == (5, 3, 1)
     assert found["difference"] == pytest.approx(0.4)
     assert found["interval"][0] < 0.4 < found["interval"][1]
@@ -62,7 +65,7 @@ def test_what_changed_is_counted_row_by_row() -> None:
 
 @pytest.mark.parametrize("rows", ["", "y", "yy", "nn"])
 def test_edges_are_defined_or_none(rows: str) -> None:
-    found = compare(answers(rows), answers(rows), "accuracy")
+    found = compare(answers(rows), answers(rows), ACCURACY)
     json.dumps(found, allow_nan=False)
     assert (found["difference"] is None) == (rows == "")
     assert (found["interval"] is None) == (len(rows) < 2)
@@ -72,13 +75,13 @@ def test_edges_are_defined_or_none(rows: str) -> None:
 def test_lists_have_an_interval_and_no_mcnemar() -> None:
     before = answers("nn", label=None, answer="yes")
     after = answers("yn", label=None, answer="yes")
-    found = compare(before, after, "list_f1")
+    found = compare(before, after, METRICS["list_f1"])
     assert (found["difference"], found["gained"], found["mcnemar_p"]) == (0.5, 1, None)
 
 
 def test_every_stage_is_compared_with_each_earlier_one() -> None:
     stages = {"before": answers("n"), "after_sft": answers("y"), "after": answers("n")}
-    pairs = paired_figures(stages, "accuracy")
+    pairs = paired_metrics(stages, ACCURACY)
     assert [(pair["from"], pair["to"], pair["difference"]) for pair in pairs] == [
         ("before", "after_sft", 1.0),
         ("before", "after", 0.0),
@@ -88,4 +91,4 @@ def test_every_stage_is_compared_with_each_earlier_one() -> None:
 
 def test_different_rows_are_refused() -> None:
     with pytest.raises(ValueError, match="cannot be paired"):
-        compare(answers("y"), answers("yy"), "accuracy")
+        compare(answers("y"), answers("yy"), ACCURACY)

@@ -1,4 +1,4 @@
-"""The figures of held-out predictions, and what becomes of them at the edges."""
+"""The metrics of held-out predictions, and what becomes of them at the edges."""
 
 from __future__ import annotations
 
@@ -6,33 +6,41 @@ import json
 from typing import Any
 
 import pytest
+from standard_metrics import METRICS
 
+from medgrpo.config.conflicts import IN_A_STAGE
 from medgrpo.dataset.example import Example
 from medgrpo.errors import UserError
-from medgrpo.evaluation.intervals import wilson
-from medgrpo.evaluation.score import Prediction, figures, read
+from medgrpo.metrics.base import require
+from medgrpo.metrics.compute import compute_metrics
+from medgrpo.metrics.intervals import wilson
+from medgrpo.metrics.prediction import Prediction, read
 
-VERDICT = Example(
+YES_NO = Example(
     id="1", question="Does it?", context=[], options=[], answer="yes", label="yes", explanation=""
 )
-LIST = Example({**VERDICT, "answer": "BRCA1; BRCA2", "label": None})
-CHOICE = Example({**VERDICT, "options": ["Ethanol", "Glycol"], "answer": "Glycol", "label": "B"})
+LIST = Example({**YES_NO, "answer": "BRCA1; BRCA2", "label": None})
+CHOICE = Example({**YES_NO, "options": ["Ethanol", "Glycol"], "answer": "Glycol", "label": "B"})
+
+
+def computed(predictions: list[Prediction], primary_metric: str) -> dict[str, Any]:
+    return compute_metrics(predictions, METRICS, primary_metric)
 
 
 def response(answer: str) -> str:
     return f"<reasoning>\nSo.\n</reasoning>\n<answer>\n{answer}\n</answer>"
 
 
-def verdicts(*pairs: tuple[str, str]) -> list[Prediction]:
+def yes_no(*pairs: tuple[str, str]) -> list[Prediction]:
     """Predictions of (gold, said)."""
-    rows = [(Example({**VERDICT, "label": gold, "answer": gold}), said) for gold, said in pairs]
+    rows = [(Example({**YES_NO, "label": gold, "answer": gold}), said) for gold, said in pairs]
     return [read(row, response(said), 10, "reasoning") for row, said in rows]
 
 
 def test_worked_example() -> None:
     """Ten answers, counted by hand."""
-    said = figures(
-        verdicts(
+    said = computed(
+        yes_no(
             *[("yes", "yes")] * 4, ("yes", "no"), ("yes", "?"), ("no", "no"), ("no", "yes"),
             ("maybe", "yes"), ("maybe", "I cannot say"),
         ),
@@ -73,41 +81,46 @@ def test_the_interval_of_nothing_is_not_defined() -> None:
     "predictions",
     [
         [],
-        verdicts(("yes", "yes")),
-        verdicts(("yes", "?")),
-        verdicts(("yes", "?"), ("no", "?")),
-        verdicts(("yes", "yes"), ("yes", "no")),
+        yes_no(("yes", "yes")),
+        yes_no(("yes", "?")),
+        yes_no(("yes", "?"), ("no", "?")),
+        yes_no(("yes", "yes"), ("yes", "no")),
         [read(LIST, "", 0, "reasoning")],
     ],
     ids=["no rows", "one row", "one unparsed", "all unparsed", "one class", "no labels"],
 )
 @pytest.mark.parametrize("metric", ["accuracy", "list_f1", "token_f1"])
-def test_edges_give_figures_or_none(predictions: list[Prediction], metric: str) -> None:
+def test_edges_give_metrics_or_none(predictions: list[Prediction], metric: str) -> None:
     """json refuses NaN here; nothing raises."""
-    said = figures(predictions, metric)
+    said = computed(predictions, metric)
     assert json.loads(json.dumps(said, allow_nan=False))["n"] == len(predictions)
-    assert set(said) == set(figures(verdicts(("yes", "yes")), metric))
+    assert set(said) == set(computed(yes_no(("yes", "yes")), metric))
+
+
+def test_no_metric_can_take_the_name_of_something_else() -> None:
+    beside = computed([], "accuracy").keys() - METRICS.keys() - {"accuracy_interval"}
+    assert beside == set(IN_A_STAGE)
 
 
 def test_what_has_no_rows_is_not_defined() -> None:
-    nothing = figures([], "accuracy")
+    nothing = computed([], "accuracy")
     undefined = {key for key, value in nothing.items() if value is None}
     assert undefined == {
         "primary", "accuracy", "accuracy_interval", "accuracy_parsed", "majority_baseline",
         "macro_f1", "list_f1", "token_f1", "unparsed_rate", "format_compliance", "mean_tokens",
         "random_baseline", "maj_at_k",
     }  # fmt: skip
-    unparsed = figures(verdicts(("yes", "?")), "accuracy")
+    unparsed = computed(yes_no(("yes", "?")), "accuracy")
     assert (unparsed["accuracy"], unparsed["accuracy_parsed"]) == (0.0, None)
 
 
 def test_lists_and_choices_in_one_set() -> None:
     """BioASQ asks for both: accuracy is about labelled rows, F1 about all."""
-    said = figures(
+    said = computed(
         [
             read(LIST, response("BRCA1"), 4, "reasoning"),
             read(LIST, response(""), 2, "reasoning"),
-            read(VERDICT, response("yes"), 3, "reasoning"),
+            read(YES_NO, response("yes"), 3, "reasoning"),
             read(CHOICE, response("A) Ethanol"), 3, "reasoning"),
         ],
         "list_f1",
@@ -127,14 +140,14 @@ def test_style_decides_how_answers_are_read() -> None:
 
 
 def test_guessing_depends_on_the_number_of_options() -> None:
-    rows = [read(CHOICE, "", 0, "reasoning"), *verdicts(("yes", "yes"))]
-    assert figures(rows, "accuracy")["random_baseline"] == pytest.approx((1 / 2 + 1 / 3) / 2)
+    rows = [read(CHOICE, "", 0, "reasoning"), *yes_no(("yes", "yes"))]
+    assert computed(rows, "accuracy")["random_baseline"] == pytest.approx((1 / 2 + 1 / 3) / 2)
 
 
 def test_the_commonest_sample_counts_and_unparsed_ones_do_not_vote() -> None:
     def voted(*answers: str) -> float | None:
-        row = read(VERDICT, "", 0, "reasoning", [response(answer) for answer in answers])
-        return figures([row], "accuracy")["maj_at_k"]
+        row = read(YES_NO, "", 0, "reasoning", [response(answer) for answer in answers])
+        return computed([row], "accuracy")["maj_at_k"]
 
     assert voted("yes", "no", "yes") == 1.0
     assert voted("no", "no", "yes") == 0.0
@@ -144,33 +157,34 @@ def test_the_commonest_sample_counts_and_unparsed_ones_do_not_vote() -> None:
     assert voted() is None
 
 
-def test_subgroups_have_their_own_figures() -> None:
-    rows = verdicts(("yes", "yes"), ("yes", "no"), ("no", "no"))
+def test_subgroups_have_their_own_metrics() -> None:
+    rows = yes_no(("yes", "yes"), ("yes", "no"), ("no", "no"))
     for row, group in zip(rows, ("step1", "step1", "step2&3"), strict=True):
         row["group"] = group
-    groups = figures(rows, "accuracy")["groups"]
+    groups = computed(rows, "accuracy")["groups"]
     assert {name: (found["n"], found["accuracy"]) for name, found in groups.items()} == {
         "step1": (2, 0.5),
         "step2&3": (1, 1.0),
     }
     assert groups["step1"]["interval"] == pytest.approx(wilson(1, 2))
-    assert figures(verdicts(("yes", "yes")), "accuracy")["groups"] == {}
+    assert computed(yes_no(("yes", "yes")), "accuracy")["groups"] == {}
 
 
 def test_unknown_metric_is_the_users_mistake() -> None:
-    with pytest.raises(UserError, match=r"dataset\.primary_metric: 'f1'"):
-        figures([], "f1")
+    """Of a dataset that brings a name of its own; what the config says is checked by the cli."""
+    with pytest.raises(UserError, match=r"dataset\.primary_metric: .*'f1'"):
+        require(METRICS, "f1")
 
 
 def test_an_outsider_finds_the_same() -> None:
-    """Every figure again from the predictions, by scikit-learn and statsmodels alone."""
+    """Every metric again from the predictions, by scikit-learn and statsmodels alone."""
     from sklearn.metrics import accuracy_score, classification_report
     from statsmodels.stats.proportion import proportion_confint
 
     classes = ("yes", "no", "maybe", "neither")
     pairs = [(classes[i % 3], classes[(i * i + i // 5) % 4]) for i in range(97)]
-    predictions = verdicts(*pairs)
-    said = figures(predictions, "accuracy")
+    predictions = yes_no(*pairs)
+    said = computed(predictions, "accuracy")
 
     rows: list[dict[str, Any]] = json.loads(json.dumps(predictions))
     truth = [row["label"] for row in rows]
