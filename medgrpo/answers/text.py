@@ -36,13 +36,18 @@ def plain(text: str) -> str:
     return _MARKUP.sub("", nfkc(text)).strip()
 
 
-def words(text: str) -> list[str]:
-    """The words in lower case; signs such as "↑" are words, other punctuation is not.
+def segments(text: str) -> list[str]:
+    """The words of the text; signs such as "↑" are words, other punctuation is not.
 
-    >>> words("维生素B12 isn't 0.45")
-    ['维', '生', '素', 'b12', 'isn', 't', '0', '45']
+    >>> segments("维生素B12 isn't 0.45")
+    ['维', '生', '素', 'B12', 'isn', 't', '0', '45']
     """
-    return _WORD.findall(plain(text).casefold())
+    return _WORD.findall(text)
+
+
+def words(text: str) -> list[str]:
+    """The words of the plain text in lower case: the form in which texts are compared."""
+    return segments(plain(text).casefold())
 
 
 def end_of(expected: list[str], text: str) -> int | None:

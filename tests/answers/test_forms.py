@@ -16,7 +16,7 @@ CHOICE = Example(
     label="B",
     explanation="",
 )
-VERDICT = Example({**CHOICE, "options": [], "answer": "yes", "label": "yes"})
+YES_NO = Example({**CHOICE, "options": [], "answer": "yes", "label": "yes"})
 CHINESE = Example({**CHOICE, "options": ["维生素B1", "维生素B12", "维生素C", "烟酸"]})
 
 # All of them claim B, after a chain of thought as in an answer block.
@@ -153,7 +153,7 @@ MISSED = """
     La B es la buena. | B ist es. | C'est B ! | É a B. | È la B. | B项符合题意 | 答案乙
     """
 
-VERDICTS = {
+LABELS = {
     "yes": """
         yes | Yes. | YES | **yes** | Yes! | Yes, it does. | The answer is yes. | Answer: yes
         Ans: yes | Final answer: yes | Therefore, yes. | I think yes. | {"answer": "yes"}
@@ -205,7 +205,7 @@ LAYOUTS = {"block": (block, "reasoning"), "chain": (chain, "choice_cot")}
 TABLE = [
     *((CHOICE, form, "B") for table in CLAIM_B.values() for form in forms(table)),
     *((CHOICE, form, None) for form in forms(NO_CLAIM)),
-    *((VERDICT, form, label or None) for label, table in VERDICTS.items() for form in forms(table)),
+    *((YES_NO, form, label or None) for label, table in LABELS.items() for form in forms(table)),
 ]
 
 
