@@ -70,6 +70,7 @@ class GRPO(Trainer):
             train_dataset=data["train"],
             processing_class=policy.tokenizer,
             folder=folder,
+            prefilled=prompt.prefilled(policy.tokenizer),
         )
         log_forecast(config, data["train"], rewards)
         fit(trainer, folder, tracked, score, self.scored_rows(data))

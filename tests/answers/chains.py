@@ -242,7 +242,7 @@ class Writer:
             "A common mistake is to choose «W».", "At first sight, «W» could be the answer.",
             "So it is between «W» and «G».", "Is the answer «W»? No.",
             "If she were pregnant, the answer would be «W».", "Option «W» is tempting.",
-            "«X» is the second best answer.", "We can exclude «W».", "The other one, «W», is wrong.",
+            "«X» is the second best answer.", "We exclude «W».", "The other one, «W», is wrong.",
             "It is not «W».", "Could it be «W»? Let me double-check.", "I would not choose «W».",
         )  # fmt: skip
 
