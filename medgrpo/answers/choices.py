@@ -26,7 +26,7 @@ _LETTER = compiled(
 _SHOWN = compiled(  # what shows that the bare letter before it is an option's
     r"\s*(?:$|[)\]:,;!。、|—–(]|-(?!\w)|/\s*(?:[a-j]\b|$)|\.\s*(?:$|(?-i:[^a-z\s]))|[\u3040-\u9fff])"
     rf"|\.?\s+(?:{any_of('because', 'or_', 'if_', 'wrong')}"
-    r"|(?:is|in|based|rather|instead|not|over)\b)"
+    r"|(?:is|in|based|rather|instead|not|over|could|may|might)\b)"
 )
 _SEPARATOR = re.compile(r"\s*[)\].:]*\s*(?:[-–—]\s+)?")
 _OR = any_of("or_", "else_")
@@ -38,10 +38,8 @@ _WRONG = compiled(rf"\s*{any_of('wrong')}")
 _IF = compiled(rf"[\s,(]*{any_of('if_')}")
 _ELSE = compiled(rf"{any_of('else_')}[\s,:]*")
 _CLAUSE = compiled(rf"[.!?。！？]|{any_of('because')}")
-_RIVAL = re.compile(  # "A is also possible", "A otherwise"
-    r"\W([A-J])[)\]]?\s+(?:is (?:also|equally|possib\w+)|(?:could|may|might) (?:also )?be"
-    r"|otherwise|else)\b"
-)
+_TURN = compiled(r"[,;(]\s*(?:(?:but|although|though|and|yet)\s+)?|\b(?:but|although|though)\s+")
+_POSSIBLE = compiled(r"\s*(?:is (?:also|equally|possib\w+)|could|may|might|can|otherwise|else)\b")
 _ALONE = compiled(
     rf"\s*(?:$|[.!。,;)]|{any_of('right', 'because')}"
     r"|is (?:the )?(?:\w+ly )?(?:correct|right|best)\b)"
@@ -168,7 +166,8 @@ class Choices:
         """Whether what follows the claims makes them conditional or offers another."""
         explained = _CLAUSE.search(rest)
         clause = rest[: explained.start()] if explained else rest
-        if _IF.match(clause) or any(rival[1] not in claims for rival in _RIVAL.finditer(clause)):
+        turns = (self._claim(clause[found.end() :]) for found in _TURN.finditer(clause))
+        if _IF.match(clause) or any(a - claims and _POSSIBLE.match(then) for a, then in turns):
             return True
         text = f"{rest}\n{below}"
         return any(
@@ -180,7 +179,8 @@ class Choices:
     def _line(self, line: str) -> Claims:
         """The option that the line is, with or without its letter, and nothing more."""
         line = _LABELLED.sub("", line.strip("<> "))
-        said = words(line) if line.count("(") <= line.count(")") else []
+        goes_on = line.count("(") > line.count(")") or line.endswith(("-", "–", "—", "(", "|"))
+        said = [] if goes_on else words(line)
         letters = {letter for letter in self.options if said[:1] == [letter.lower()]}
         if letters and len(said) == 1:
             return letters

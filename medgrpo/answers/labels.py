@@ -26,9 +26,10 @@ _LIMITED = compiled(
 )
 _SECOND = compiled(  # a label further on in the sentence: "..., no in children"
     r"[,;(]\s*(?:(?:and|but|or|then|otherwise|else|possibly|perhaps)[\s,]+)*(?:(yes|maybe)\b|(no)"
-    r"(?=\s+(?:in|for|if|when|with|otherwise)\b|\s*(?:[.,;)]|$)))"
+    r"(?=\s+(?:in|for|if|when|with|otherwise|is|could|may|might|would)\b|\s*(?:[.,;)]|$)))"
 )
 _ALONE = compiled(r"\s*(?:$|[.!,;])")
+_ITEM = compiled(r"\W*(?:yes|no|maybe)\s*[:–—-]")
 _IF = compiled(any_of("if_"))
 
 
@@ -65,7 +66,9 @@ class Labels:
 
     def closing(self, text: str) -> Claims:
         """What the last line begins with, or ends in if it has four words at most."""
-        last = text.rpartition("\n")[2]
+        above, _, last = text.rpartition("\n")
+        if _ITEM.match(last) and (above.endswith(":") or _ITEM.match(above.rpartition("\n")[2])):
+            return set()  # a list that weighs the labels
         said = words(last)
         ends = {*said[-1:]} & {*YES_NO_MAYBE}
         few = len(said) <= 4 and "not" not in said and not _IF.search(last)
@@ -73,7 +76,7 @@ class Labels:
 
     def short(self, text: str) -> Claims:
         """What a text claims that should be an answer and nothing more."""
-        return self.leading(text) | self.leading(text.rpartition("\n")[2]) or self.closing(text)
+        return self.opening(text) | self.closing(text)
 
 
 def _label(found: re.Match[str]) -> str:

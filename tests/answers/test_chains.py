@@ -82,6 +82,6 @@ def test_a_published_chain() -> None:
                "Epistaxis"]  # fmt: skip
     of = Chain(said, "A", options)
     assert read(said, of) == "A"
-    assert {read(said[:end], of, truncated=True) for end in range(len(said) - 1)} == {None}
-    wrong = [end for end in range(len(said)) if read(said[:end], of) not in (None, "A")]
-    assert len(wrong) <= 5, [said[:end][-40:] for end in wrong]
+    assert {read(said[:end], of, truncated=True) for end in range(0, len(said) - 1, 7)} == {None}
+    wrong = [end for end in range(0, len(said), 7) if read(said[:end], of) not in (None, "A")]
+    assert len(wrong) <= 1, [said[:end][-40:] for end in wrong]

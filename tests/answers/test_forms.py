@@ -115,6 +115,7 @@ NO_CLAIM = """
     B, else A | (B), possibly A | B, perhaps C | B; maybe D | B (or C) | B if bleeding, A otherwise
     B if she bleeds | B, if she bleeds | B unless she bleeds | B oder C | B o C | B ou C | B或C
     B 或 C | B, sonst A | B，否则A | B, but A is also possible | B, though A could be right
+    B) Ethylene glycol, but A) Methanol could be right | B, but methanol may be right
     The answer is A or B | The answer is B/C | The answer is B or none | The answer is (A) and (C)
     The answer is either A or B. | The answer is B if bleeding, A otherwise
     The answer is B, else A | The answer is (B), possibly A | The answer is B or possibly C.
@@ -172,6 +173,7 @@ LABELS = {
         If it were given late, the answer would be no.\\nMaybe
         """,
     "": """
+        maybe, but no could be right | Let's see:\\nyes: it fits\\nno: it does not
         yes, but the effect is not significant | Yes. However, the effect is not significant.
         yes, although not in all patients | yes, only in women | yes if given early
         yes, unless late | yes in adults, no in children | yes, otherwise no | yes, possibly no

@@ -31,11 +31,13 @@ THOUGHT = (
     "The urine holds oxalate crystals.\nMethanol does not form these.\nAntifreeze holds glycol."
 )
 IDEAL = f"<reasoning>\n{THOUGHT}\n</reasoning>\n<answer>\nB) Ethylene glycol\n</answer>"
+NOTHING = "<reasoning>\nx x x\ny y y\nz z z\n</reasoning>\n<answer>\nA) Methanol\n</answer>"
 
 # tags, multiline, structure, format
 EXAMPLES = {
     "as prompted": (IDEAL, (1, 1, 1, 1)),
     "wrong answer, as prompted": (IDEAL.replace("B) Ethylene glycol", "A) Methanol"), (1, 1, 1, 1)),
+    "nothing said, wrong answer": (NOTHING, (1, 1, 1, 1)),
     "on one line": (
         "<reasoning>The urine holds oxalate crystals.</reasoning><answer>B</answer>",
         (1, 0.25, 1, 0.6),
@@ -155,6 +157,5 @@ def test_another_script_is_counted_as_it_is_written() -> None:
 
 
 def test_form_pays_for_nothing_but_form() -> None:
-    nothing = "<reasoning>\nx x x\ny y y\nz z z\n</reasoning>\n<answer>\nA) Methanol\n</answer>"
-    assert [reward.score(nothing, CHOICE) for reward in rewards()] == [1, 1, 1, 1]
-    assert ChoiceAccuracyReward().score(nothing, CHOICE) == 0
+    assert [reward.score(NOTHING, CHOICE) for reward in rewards()] == [1, 1, 1, 1]
+    assert ChoiceAccuracyReward().score(NOTHING, CHOICE) == 0
