@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from rapidfuzz import fuzz
 
 from medgrpo.answers.languages import any_of, compiled
+from medgrpo.answers.letters import CORRECT, MARKED, OPTION, SUBJECT, letters_of
 from medgrpo.answers.option_lists import first_line, last_line
 from medgrpo.answers.statements import REACH, UNSURE, Claims
 from medgrpo.answers.text import end_of, words
@@ -24,22 +25,25 @@ _LETTER = compiled(
     rf"\s*(?:{_LABEL}[\s:]*)?(?:[(\[<]\s*([a-j])\s*[)\]>]|([a-j])(?![a-zà-ɏ0-9_'+]))"
 )
 _SHOWN = compiled(  # what shows that the bare letter before it is an option's
-    r"\s*(?:$|[)\]:,;!。、|—–(]|-(?!\w)|/\s*(?:[a-j]\b|$)|\.\s*(?:$|(?-i:[^a-z\s]))|[\u3040-\u9fff])"
+    r"\s*(?:$|[)\]:,;!?。、|—–(]|-(?!\w)|/\s*(?:[a-j]\b|$)|\.\s*(?:$|(?-i:[^a-z\s]))|[\u3040-\u9fff])"
     rf"|\.?\s+(?:{any_of('because', 'or_', 'if_', 'wrong')}"
-    r"|(?:is|in|based|rather|instead|not|over|could|may|might)\b)"
+    r"|(?:is|are|in|based|rather|instead|not|over|could|may|might)\b)"
 )
 _SEPARATOR = re.compile(r"\s*[)\].:]*\s*(?:[-–—]\s+)?")
 _OR = any_of("or_", "else_")
-_JOINER = compiled(rf"\s*(?:[,;/&+(]|{_OR})(?:[\s,;/&+(]|{_OR})*")
+_JOINER = compiled(rf"\s*(?:\.\.+\s*)?(?:[,;/&+(]|{_OR})(?:[\s,;/&+(]|{_OR})*")
 _NONE = compiled(
     r"(?:none|neither|both|(?:all|any) of|ninguna|keine|aucune|nenhuma|nessuna)\b|都|以上"
 )
 _WRONG = compiled(rf"\s*{any_of('wrong')}")
+_ALL_WRONG = compiled(r"\s*(?:are|do|can)\b")  # of those joined by "and"
 _IF = compiled(rf"[\s,(]*{any_of('if_')}")
-_ELSE = compiled(rf"{any_of('else_')}[\s,:]*")
+_FURTHER = compiled(rf"{_OR}(?:[\s,:]|{_OR})*")
 _CLAUSE = compiled(rf"[.!?。！？]|{any_of('because')}")
 _TURN = compiled(r"[,;(]\s*(?:(?:but|although|though|and|yet)\s+)?|\b(?:but|although|though)\s+")
-_POSSIBLE = compiled(r"\s*(?:is (?:also|equally|possib\w+)|could|may|might|can|otherwise|else)\b")
+_POSSIBLE = compiled(
+    r"\s*(?:(?:is (?:also|equally|possib\w+)|could|may|might|can|otherwise|else)\b|\(?\d+ ?%)"
+)
 _ALONE = compiled(
     rf"\s*(?:$|[.!。,;)]|{any_of('right', 'because')}"
     r"|is (?:the )?(?:\w+ly )?(?:correct|right|best)\b)"
@@ -52,18 +56,7 @@ _DOUBT = compiled(
     r"\b(?:not|neither|nor|whether|why|unlikely|doubt|if)\b|n't\b"
     r"|\b(?:or|and)\s+[(\[]?(?-i:[A-J])\W*$"
 )
-_SUBJECT = compiled(  # (B), or B after a mark or a word that does not make it a name
-    r"(?:[(\[]\s*([A-J])\s*[)\]]|(?:^|[,:;.\u3040-\u9fff]|\b(?:only|that)"
-    rf"|{any_of('option', 'so')})\s*(?-i:([A-J]))[).:]*)\s*\Z"
-)
-_CORRECT = re.compile(
-    r"(?<!\w)[(\[]?([A-J])[)\]]?\s+is\s+(?:the\s+)?(?:most\s+|best\s+)?"
-    r"(?:correct|right|best|answer)\b"
-)
 _TAKEN_BACK = compiled(rf"{any_of('if_')}|[不非错]")
-_MARK = compiled(  # (B) anywhere, "...: B" at the end, B beside another script
-    r"[(\[]\s*([a-j])\s*[)\]]|:\s*([a-j])\W*\Z|(?<=[^\x00-\x7f])(?-i:([A-J]))(?![a-z0-9])"
-)
 
 
 class Choices:
@@ -86,16 +79,17 @@ class Choices:
         rest, claims = joined, set[str]()
         while True:
             claim, after = self._claim(joined)
-            if after.startswith("?"):
+            if after.startswith("?") or _ALL_WRONG.match(after):
                 return set()
             if not claim or _WRONG.match(after):
                 break
             claims, rest = claims | claim, after
-            joiner = _JOINER.match(rest)
-            if not joiner:
+            found = _JOINER.match(rest)
+            if not found:
                 break
-            joined = rest[joiner.end() :]
-            if _NONE.match(joined) or (not joined and joiner[0].strip(" ,;(")):
+            joined = rest[found.end() :]
+            cut_short = not joined and found[0].strip(" ,;(.")
+            if cut_short or _NONE.match(joined) or _IF.match(joined):
                 claims.add(UNSURE)
         if alone and (len(claims) > 1 or not _ALONE.match(rest)):
             return set()
@@ -105,9 +99,12 @@ class Choices:
         """The option at the end of "so (B) Ethylene glycol", which "is the answer"."""
         if _DOUBT.search(text):
             return set()
+        if adjacent := letters_of(SUBJECT, text):
+            return adjacent
         said = words(text)
         ends = {letter for letter, option in self._longest_first if said[-len(option) :] == option}
-        return ends or _letters(_SUBJECT, text)
+        named = letters_of(OPTION, text)
+        return ends | named if len(named) == 1 else ends
 
     def opening(self, text: str) -> Claims:
         """What the first line is, unless a list of options begins with it."""
@@ -116,7 +113,7 @@ class Choices:
     def closing(self, text: str) -> Claims:
         """What the last line is or calls right, unless it belongs to a list of options."""
         last = last_line(text)
-        right = _letters(_CORRECT, last) if last.endswith((".", "!", "。")) else set()
+        right = letters_of(CORRECT, last) if last.endswith((".", "!", "。")) else set()
         return self._line(last) or right
 
     def short(self, text: str) -> Claims:
@@ -127,8 +124,8 @@ class Choices:
             return claims
         if not last:
             return set()
-        marked = set() if _TAKEN_BACK.search(text) else _letters(_MARK, text)
-        return _letters(_CORRECT, text) or self._named(text) or marked
+        marked = set() if _TAKEN_BACK.search(text) else letters_of(MARKED, text)
+        return letters_of(CORRECT, text) or self._named(text) or marked
 
     def _claim(self, text: str) -> tuple[Claims, str]:
         """The option, the letter or both at the start, and what follows."""
@@ -170,11 +167,12 @@ class Choices:
         if _IF.match(clause) or any(a - claims and _POSSIBLE.match(then) for a, then in turns):
             return True
         text = f"{rest}\n{below}"
-        return any(
-            self._claim(text[found.end() :])[0] - claims
-            for found in _ELSE.finditer(text)
-            if found.start() < len(clause) or text[: found.start()].rstrip(" ")[-1:] in ".!?。\n"
+        further = (
+            self._claim(text[found.end() :])
+            for found in _FURTHER.finditer(text)
+            if found.start() <= len(clause) or text[: found.start()].rstrip(" ")[-1:] in ".!?。\n"
         )
+        return any(other - claims and not _WRONG.match(after) for other, after in further)
 
     def _line(self, line: str) -> Claims:
         """The option that the line is, with or without its letter, and nothing more."""
@@ -197,8 +195,3 @@ class Choices:
                 named.add(letter)
                 rest = rest.replace(phrase, " | ")
         return set() if _NEGATION.search(rest) else named
-
-
-def _letters(pattern: re.Pattern[str], text: str) -> Claims:
-    """The letters that the pattern's groups find in the text."""
-    return {found[found.lastindex or 0].upper() for found in pattern.finditer(text)}

@@ -20,7 +20,8 @@ _LABEL = compiled(
 )
 _JOINER = compiled(r"\s*(?:[,;/&+]|and\b|or\b)*\s*")
 _LIMITED = compiled(
-    rf"[\s,;:(–—-]*(?:\b(?:but|however|although|though|except|only|partly|or)\b|{any_of('if_')})"
+    r"[\s,;:(–—-]*(?:\b(?:but|however|although|though|yet|whereas|except|only|partly|partially|or|"
+    rf"in (?:part|some|certain)|to (?:some|a)|with (?:caveats|reserv\w+))\b|{any_of('if_')})"
     r"|\s*[.!]\s+(?:but|however|although|though)\b[^.\n]*(?:\b(?:not?|insufficient|unclear|"
     r"uncertain|inconclusive|lack\w*)\b|n't\b)"
 )
@@ -30,7 +31,7 @@ _SECOND = compiled(  # a label further on in the sentence: "..., no in children"
 )
 _ALONE = compiled(r"\s*(?:$|[.!,;])")
 _ITEM = compiled(r"\W*(?:yes|no|maybe)\s*[:–—-]")
-_IF = compiled(any_of("if_"))
+_HEDGED = compiled(rf"{any_of('if_')}|\b(?:possibly|perhaps|only|partly|not)\b")
 
 
 class Labels:
@@ -71,7 +72,7 @@ class Labels:
             return set()  # a list that weighs the labels
         said = words(last)
         ends = {*said[-1:]} & {*YES_NO_MAYBE}
-        few = len(said) <= 4 and "not" not in said and not _IF.search(last)
+        few = len(said) <= 4 and not _HEDGED.search(last)
         return self.leading(last) or (ends if few else set())
 
     def short(self, text: str) -> Claims:

@@ -53,7 +53,8 @@ LANGUAGES = {
         other=r"wrong|incorrect|other|another|second|next|alternative|least|worst|false|first|"
         r"tempting|possible|potential|plausible|initial|which|what|each|every|any|no|not|neither",
         or_=r"or|and|either|versus|vs\.?",
-        else_=r"possibly|perhaps|maybe|potentially|alternatively|otherwise|else",
+        else_=r"possibly|perhaps|maybe|potentially|alternatively|otherwise|else|then|plus|with|"
+        r"as well as|followed by",
         if_=r"if|unless|otherwise|else|assuming|suppose|provided|depending|depends|had|tempting|"
         r"initially|at first|(?:one|some|many|you|we) (?:may|might|could)",
         because=r"because|since|as|due|given|which|who|whose|that|where|while|whereas|for|with",

@@ -36,6 +36,7 @@ CLAIM_B = {
         The answer is **B**. | The answer is: B | The answer is option B. | The answer is [B].
         The answer is B: Ethylene glycol. | The answer is B, Ethylene glycol. | The answer is <B>
         The answer is Ethylene glycol. | The answer is B because of the crystals.
+        The answer is (B). And (A) is wrong.
         The answer is B. Methanol forms no crystals. | The answer is (B), not (A).
         The answer is B rather than A. | The answer is (B), as (A) and (C) form no crystals.
         The answer is therefore (B). | The answer is most likely B. | The answer is clearly B.
@@ -115,6 +116,9 @@ NO_CLAIM = """
     B, else A | (B), possibly A | B, perhaps C | B; maybe D | B (or C) | B if bleeding, A otherwise
     B if she bleeds | B, if she bleeds | B unless she bleeds | B oder C | B o C | B ou C | B或C
     B 或 C | B, sonst A | B，否则A | B, but A is also possible | B, though A could be right
+    B (70%), A (30%) | B as well as C | B, followed by C | B, with A as an alternative | B... or C
+    B, or if she bleeds, A | B; if not available, A | If pregnant A, otherwise B | B or C?
+    B and D are both correct | B. Or C. | B when bleeding, A when not | first B, then C | B & C
     B) Ethylene glycol, but A) Methanol could be right | B, but methanol may be right
     The answer is A or B | The answer is B/C | The answer is B or none | The answer is (A) and (C)
     The answer is either A or B. | The answer is B if bleeding, A otherwise
@@ -173,6 +177,8 @@ LABELS = {
         If it were given late, the answer would be no.\\nMaybe
         """,
     "": """
+        Yes (in part) | yes, partially | yes, to some extent | Possibly yes | Only in women, yes
+        yes, whereas no in men | Yes with caveats | It depends: yes | Yes, yet not significantly
         maybe, but no could be right | Let's see:\\nyes: it fits\\nno: it does not
         yes, but the effect is not significant | Yes. However, the effect is not significant.
         yes, although not in all patients | yes, only in women | yes if given early
