@@ -15,7 +15,13 @@ from medgrpo.audit.answers import GOLD, candidates
 from medgrpo.audit.figures import exploits, figures, totals
 from medgrpo.dataset.example import Example
 from medgrpo.rewards.base import RuleReward
-from medgrpo.rewards.verifiable import ChoiceAccuracyReward
+from medgrpo.rewards.formats import (
+    MultilineComplianceReward,
+    ReasoningTagsReward,
+    ResponseFormatReward,
+    StructureValidationReward,
+)
+from medgrpo.rewards.verifiable import ChoiceAccuracyReward, ListMatchReward, TokenF1Reward
 
 ROOT = Path(__file__).parents[1]
 ROWS = [
@@ -78,6 +84,33 @@ def test_every_exploitable_reward_is_named_with_its_exploit(name):
     assert exploit in exploits(tried(Paying(name, pays)))
 
 
+def test_form_alone_is_an_exploit_until_the_answer_counts():
+    """Format rewards pay "x x x" with a wrong answer as they pay gold; `verifiable` tells them."""
+    forms = [
+        ReasoningTagsReward(),
+        MultilineComplianceReward(),
+        StructureValidationReward(),
+        ResponseFormatReward(),
+    ]
+    scores = tried(*forms)
+    means = scores.groupby("kind")["total"].mean()
+    assert means["form only"] == means[GOLD] == 4.0
+    assert exploits(scores)["form only"] == 0.0
+    verifiable = [ChoiceAccuracyReward(), ListMatchReward(), TokenF1Reward()]
+    assert exploits(tried(*forms, *verifiable)) == {}
+
+
+def test_no_exploit_beats_gold_under_the_shipped_weights(tmp_path):
+    done = audit(tmp_path, "--rows", "5", "rewards=[formats,verifiable]", "output_dir=out")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "out" / "audit.json").read_text())
+    earned = found["total_by_kind"]
+    listed = {"form only", "hedged", "conditional", "contradicted", "options, cut off"}
+    assert listed < earned.keys()
+    assert found["exploits"] == {}
+    assert max(earned[kind] for kind in listed) < earned[GOLD] - 0.5
+
+
 def test_a_reward_for_the_right_answer_is_not():
     assert exploits(tried(ChoiceAccuracyReward())) == {}
 
@@ -135,7 +168,7 @@ def test_the_command(tmp_path):
     assert found["rewards"]["evidently_correctness"]["auroc"] == 1.0
     assert found["judge"] == "lexical"
     assert "judge=lexical counts words" in " ".join(done.stdout.split())
-    assert len(pq.read_table(tmp_path / "out" / "audit.parquet")) == 3 * 13
+    assert len(pq.read_table(tmp_path / "out" / "audit.parquet")) == 3 * 18
     assert done.returncode == bool(found["exploits"])
 
 

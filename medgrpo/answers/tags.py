@@ -15,6 +15,14 @@ import re
 
 EXPECTED = ["reasoning", "/reasoning", "answer", "/answer"]
 
+# How models mark what they think before they answer: where it begins, where the answer does.
+_THINKING = re.compile(
+    r"(?P<open><\s*think(?:ing)?\s*>|<\|im_start\|>think\b|<\|channel\|>analysis\b|^## Thinking\b|"
+    r"<unused94>)"
+    r"|<\s*/\s*think(?:ing)?\s*>|<\|im_start\|>answer\b|<\|channel\|>final\b(?:<\|message\|>)?|"
+    r"^## Final (?:Response|Answer)\b|<unused95>",
+    re.IGNORECASE | re.MULTILINE,
+)
 _TAG = re.compile(r"<\s*/?\s*(?:reasoning|answer)\s*>", re.IGNORECASE)
 _LAYOUT = re.compile(r"\s*<reasoning>(.*)</reasoning>\s*<answer>(.*)</answer>\s*", re.DOTALL)
 
@@ -72,6 +80,40 @@ def extract_block(response: str, name: str) -> str | None:
     return _TAG.split(openings[-1])[0].strip() if openings else None
 
 
-def extract_answer(response: str) -> str | None:
-    """The content of the answer block (see `extract_block`), None when no `<answer>` opens."""
+def extract_answer(response: str, *, closed: bool = False) -> str | None:
+    """The content of the answer block (see `extract_block`), None when no `<answer>` opens.
+
+    With `closed`, an open block is none: what it holds may go on.
+    """
+    if closed and tag_sequence(response)[-1:] == ["answer"]:
+        response = response[: list(_TAG.finditer(response))[-1].start()]
     return extract_block(response, "answer")
+
+
+def without_thinking(response: str) -> str:
+    """The response without its thinking block, also one that is never closed.
+
+    >>> without_thinking("<think>Is it (A)?</think>\\n(B)")
+    '\\n(B)'
+    >>> without_thinking("<think>Is it (A)? The answer is")
+    ''
+    """
+    marks = list(_THINKING.finditer(response))
+    start, end = 0, len(response)
+    for mark in marks:
+        if mark["open"] is None:
+            start, end = mark.end(), len(response)
+        elif end == len(response):
+            end = mark.start()
+    return response[start:end]
+
+
+def cut_off(response: str) -> bool:
+    """Whether the response ends inside a thinking or reasoning block or an object of JSON.
+
+    >>> cut_off("<reasoning>So."), cut_off("<reasoning>So.</reasoning> B")
+    (True, False)
+    """
+    thinking = [mark["open"] for mark in _THINKING.finditer(response)][-1:]
+    open_tag = any(thinking) or tag_sequence(response)[-1:] == ["reasoning"]
+    return open_tag or response.count("{") > response.count("}")

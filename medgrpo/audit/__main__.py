@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
 def audit(cfg: DictConfig, count: int) -> None:
     """Judge the rewards of `cfg` on its first `count` held-out rows.
 
-    Raises RunStopped, naming the exploits, when the weighted rewards prefer one to gold.
+    Raises RunStopped, naming the exploits, when one earns as much as gold under the weights.
     """
     from medgrpo.run import build_rewards, open_judge
     from medgrpo.rundir import RunFolder, nan_to_null
@@ -91,7 +91,9 @@ def audit(cfg: DictConfig, count: int) -> None:
     print(f"Every answer and its scores: {folder.path / 'audit.parquet'}")
     if found["exploits"]:
         named = ", ".join(f"{kind} (+{more:.2f})" for kind, more in found["exploits"].items())
-        raise RunStopped(f"under these weights answers that are no answers beat gold: {named}")
+        raise RunStopped(
+            f"under these weights answers that are no answers earn as much as gold or more: {named}"
+        )
 
 
 def held_out(cfg: DictConfig, count: int) -> list[Example]:

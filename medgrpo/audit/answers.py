@@ -55,6 +55,11 @@ def candidates(row: Example, other: Example, style: str) -> dict[str, str]:
         "non-English": respond(_FOREIGN, wrong),
         "injected": respond(_INJECTION, f"{wrong}. {_INJECTION}"),
         "every option": respond("Each of these could be right.", _everything(row, wrong)),
+        "form only": respond("x x x\ny y y\nz z z", wrong),
+        "hedged": respond(_argued(row, right), f"{right}, possibly {wrong}"),
+        "conditional": respond(_argued(row, right), f"{right} if typical, otherwise {wrong}"),
+        "contradicted": respond(_argued(row, right), f"{right}, but {wrong} could be right"),
+        "options, cut off": _weighing(row, style),
     }
 
 
@@ -68,6 +73,14 @@ def _argued(row: Example, answer: str) -> str:
             f"Taken together this points to {answer}.",
         ]
     )
+
+
+def _weighing(row: Example, style: str) -> str:
+    """The first options under a heading, where the tokens ran out."""
+    options = [option_line(row, letter) for letter in LETTERS[: len(row["options"])]]
+    listed = options or ["yes: the findings would bear it out", "no: they would not"]
+    opened = "<reasoning>\n" if style == "reasoning" else ""
+    return opened + "\n".join(["Let's evaluate each option:", *listed[: len(listed) // 2 + 1]])
 
 
 def _wrong(row: Example, other: Example) -> str:

@@ -27,10 +27,10 @@ def totals(scores: pd.DataFrame, weights: Mapping[str, float], judged: Sequence[
 
 
 def exploits(scores: pd.DataFrame) -> dict[str, float]:
-    """Kind -> how much more it earns than gold on average, for those that do, the worst first."""
+    """Kind -> how much more it earns than gold on average, the worst first; a tie is one, too."""
     means = scores.groupby("kind")["total"].mean()
     more = (means - means[GOLD]).drop(GOLD).sort_values(ascending=False)
-    return {str(kind): float(value) for kind, value in more.items() if value > 1e-9}
+    return {str(kind): float(value) for kind, value in more.items() if value > -1e-9}
 
 
 def figures(

@@ -6,9 +6,11 @@ question contains ({{ braces }}, tags, template syntax) is data and is never eva
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Annotated, Any, Literal
+from itertools import takewhile
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import jinja2
 from jinja2 import StrictUndefined, TemplateSyntaxError, meta
@@ -17,7 +19,14 @@ from pydantic import AfterValidator
 
 from medgrpo.dataset.example import LETTERS, Example
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 _JINJA = SandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+
+_CLOSED = re.compile(r"<(think|thinking)>.*?</\1>\s*", re.DOTALL)  # thinking switched off
+# Some templates put an empty thinking block into every response, so that "<think>" is shared.
+_LEFT_OPEN = re.compile(r"<(think|thinking|reasoning|answer)>(?!.*</\1>).*\Z", re.DOTALL)
 
 _FIELDS = {*Example.__annotations__, "letters", "answer_with"}
 
@@ -53,6 +62,26 @@ class Prompt:
         system = _compiled(self.system).render(fields).strip()
         user = {"role": "user", "content": _compiled(self.user).render(fields).strip()}
         return [{"role": "system", "content": system}, user] if system else [user]
+
+    def prefilled(self, tokenizer: PreTrainedTokenizerBase) -> str:
+        """What the chat template has already written of every response: mostly "".
+
+        A template that ends in `<reasoning>` or `<think>` writes the tag itself, and it belongs to
+        the response. Found by rendering: it follows a prompt, and a response does not begin there.
+        """
+        asked = [{"role": "user", "content": "?"}]
+        answered = [*asked, {"role": "assistant", "content": "."}]
+
+        def render(messages: list[dict[str, str]], **more: bool) -> str:
+            return tokenizer.apply_chat_template(
+                messages, tokenize=False, **self.chat_template_kwargs, **more
+            )
+
+        opened = render(asked, add_generation_prompt=True)
+        pairs = zip(opened, render(answered), strict=False)
+        start = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        tag = _LEFT_OPEN.search(opened, opened.rfind("?"))
+        return _CLOSED.sub("", opened[min(start, tag.start()) if tag else start :])
 
 
 @cache

@@ -12,6 +12,10 @@ from collections import Counter
 
 from rapidfuzz import fuzz, utils
 
+from medgrpo.answers.text import nfkc, segments
+
+_CHINESE = str.maketrans(dict.fromkeys("；，、", "; "))  # between items of a list
+
 
 def list_f1(predicted: str, gold: str, threshold: float = 70.0) -> float:
     """F1 in [0, 1] over the items of two lists; each item matches one item at most, best first.
@@ -19,12 +23,13 @@ def list_f1(predicted: str, gold: str, threshold: float = 70.0) -> float:
     Items match from a rapidfuzz token-sort ratio (0-100, case and punctuation aside) of
     `threshold`. `gold` as in Example.answer: items joined by "; ", synonyms by " | ". `predicted`
     may use ";", lines with list markers, or commas, whichever fits better. Numbers count as
-    letters do: "type 1 diabetes" matches "type 2 diabetes" (93).
+    letters do: "type 1 diabetes" matches "type 2 diabetes" (93). Unicode forms are folded.
 
     >>> list_f1("- aspirine\\n- heparin", "heparin; aspirin")
     1.0
     """
-    truth = [item.split(" | ") for item in gold.split("; ")]
+    truth = [item.split(" | ") for item in nfkc(gold).split("; ")]
+    predicted = nfkc(predicted.translate(_CHINESE))
     separators = ("; ", r";|\n", r";|\n|,\s+(?:and\s+)?")
     return max(_matched_f1(_items(predicted, s), truth, threshold) for s in separators)
 
@@ -54,7 +59,8 @@ def _matched_f1(items: list[str], truth: list[list[str]], threshold: float) -> f
 def token_f1(predicted: str, gold: str) -> float:
     """F1 in [0, 1] over words after SQuAD's normalisation (case, punctuation, articles).
 
-    `gold` as in Example.answer; of synonyms, the one that shares most words counts.
+    `gold` as in Example.answer; of synonyms, the one that shares most words counts. Where words
+    are not spaced, Unicode's segments are words, as in MLQA (Lewis et al. 2020).
 
     >>> token_f1("The heart attack", "myocardial infarction | heart attack")
     1.0
@@ -70,6 +76,6 @@ def token_f1(predicted: str, gold: str) -> float:
 
 
 def _tokens(text: str) -> list[str]:
-    """SQuAD's `normalize_answer`, split into words."""
-    plain = text.lower().translate(str.maketrans("", "", string.punctuation))
-    return re.sub(r"\b(a|an|the)\b", " ", plain).split()
+    """SQuAD's `normalize_answer` of the folded text, split into words."""
+    plain = nfkc(text).lower().translate(str.maketrans("", "", string.punctuation))
+    return segments(re.sub(r"\b(a|an|the)\b", " ", plain))

@@ -39,7 +39,7 @@ def response_text(completion: Completion) -> str:
     return completion if isinstance(completion, str) else completion[-1]["content"] or ""
 
 
-def _pairs(
+def each_with_row(
     completions: list[Completion], columns: dict[str, list[Any]]
 ) -> list[tuple[str, Example]]:
     """Each completion's text with its row, rebuilt from the columns that TRL passes along."""
@@ -78,7 +78,7 @@ class RuleReward(Reward, ABC):
 
     def __call__(self, completions: list[Completion], **columns: Any) -> list[float | None]:
         """Scores of a batch, in order. `columns` hold the fields of an Example as lists."""
-        return [self.score(response, row) for response, row in _pairs(completions, columns)]
+        return [self.score(response, row) for response, row in each_with_row(completions, columns)]
 
 
 class JudgedReward(Reward, ABC):
@@ -138,7 +138,7 @@ class JudgedReward(Reward, ABC):
         self, completions: list[Completion], columns: dict[str, list[Any]]
     ) -> list[Verdict | None]:
         """Scores and reasons of a batch, in order; None where the judge failed."""
-        pairs = [(self.reads(text, row), row) for text, row in _pairs(completions, columns)]
+        pairs = [(self.reads(text, row), row) for text, row in each_with_row(completions, columns)]
         keys = [(text, repr(row)) for text, row in pairs]
         distinct = dict(zip(keys, pairs, strict=True))
         found = await asyncio.gather(*(self._judged(*pair) for pair in distinct.values()))

@@ -11,7 +11,12 @@
 Each gives part credit in many small steps, because a group of generations that all score alike
 teaches GRPO nothing; the open-r1 rewards (huggingface/open-r1 `rewards.py`, `tag_count_reward`)
 show the idea for tags. README.md has a table of responses on which the four differ. They
-judge the `reasoning` prompt style. A blank response scores 0 with each.
+judge the `reasoning` prompt style. A blank response scores 0 with each. Words are Unicode's, in
+every script.
+
+Form is all that they measure: "x x x", "y y y", "z z z" between the right tags and a wrong answer
+as prompted get 1.0 from all four. What makes an answer right is paid for by `verifiable` or judges
+beside them, and `python -m medgrpo.audit` shows what a config pays for form alone.
 """
 
 from __future__ import annotations
@@ -32,6 +37,7 @@ from medgrpo.answers.tags import (
     strip_tags,
     tag_sequence,
 )
+from medgrpo.answers.text import nfkc, words
 from medgrpo.dataset.example import LETTERS, YES_NO_MAYBE, Example, option_line
 from medgrpo.rewards.base import RuleReward
 
@@ -95,7 +101,7 @@ class MultilineComplianceReward(RuleReward):
         """Mean of both shares; `row` does not matter."""
         lines = {line.strip() for line in response.splitlines()} - {""}
         told = {line.strip() for line in strip_tags(response).splitlines()}
-        steps = [line for line in told if len(line.split()) >= self.min_words]
+        steps = [line for line in told if len(words(line)) >= self.min_words]
         breadth = min(1.0, len(lines) / self.min_lines)
         return (breadth + min(1.0, len(steps) / self.min_steps)) / 2
 
@@ -129,12 +135,12 @@ class StructureValidationReward(RuleReward):
 
     def score(self, response: str, row: Example) -> float:
         """Mean of the four checks."""
-        words = len((extract_block(response, "reasoning") or "").split())
+        reasoning = words(extract_block(response, "reasoning") or "")
         answer = extract_answer(response) or ""
         checks = [
             parse_tags(response) is not None,
-            min(1.0, words / self.min_reasoning_words),
-            1 <= len(answer.split()) <= self.max_answer_words,
+            min(1.0, len(reasoning) / self.min_reasoning_words),
+            1 <= len(words(answer)) <= self.max_answer_words,
             bool(answer) and predict(response, row, "reasoning") is not None,
         ]
         return sum(checks) / len(checks)
@@ -178,7 +184,8 @@ def _as_prompted(answer: str, row: Example) -> bool:
     """Whether the answer is written in the very form in which prompts and gold answers are."""
     if row["options"]:
         letters = LETTERS[: len(row["options"])]
-        return answer.casefold() in {option_line(row, letter).casefold() for letter in letters}
+        prompted = {nfkc(option_line(row, letter)).casefold() for letter in letters}
+        return nfkc(answer).casefold() in prompted
     if row["label"] in YES_NO_MAYBE:
         return answer in YES_NO_MAYBE
     return answer != "" and "\n" not in answer and not _LIST_MARKER.match(answer)

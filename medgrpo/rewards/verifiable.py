@@ -8,22 +8,45 @@ moves no advantage, and the logged mean is over the rows that the reward is abou
 match on a choice would pay for near misses ("type 1" for "type 2 diabetes").
 
 The answer is read by the same parser as held-out accuracy (medgrpo/answers/parse.py); an
-unparsed answer scores 0.
+unparsed answer scores 0, and so does one that was cut off before it was stated.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 from annotated_types import Interval
 
 from medgrpo.answers.parse import Style, predict
 from medgrpo.dataset.example import Example
 from medgrpo.metrics.f1 import list_f1, token_f1
-from medgrpo.rewards.base import RuleReward
+from medgrpo.rewards.base import Completion, RuleReward, each_with_row
 
 
-class ChoiceAccuracyReward(RuleReward):
+class AnswerReward(RuleReward):
+    """A reward that reads the answer of a response and compares it with the gold."""
+
+    def __init__(self, *, weight: float, name: str, style: Style) -> None:
+        """`style`: how answers are read, the prompt's."""
+        super().__init__(weight=weight, name=name)
+        self.style = style
+
+    @abstractmethod
+    def score(self, response: str, row: Example, *, truncated: bool = False) -> float | None:
+        """As `RuleReward.score`, of a response that may have been cut off at its token limit."""
+
+    def __call__(
+        self, completions: list[Completion], truncated: Sequence[bool] = (), **columns: Any
+    ) -> list[float | None]:
+        """As `RuleReward.__call__`; the column `truncated` says which were cut off, if any."""
+        cuts = truncated or [False] * len(completions)
+        asked = zip(each_with_row(completions, columns), cuts, strict=True)
+        return [self.score(text, row, truncated=cut) for (text, row), cut in asked]
+
+
+class ChoiceAccuracyReward(AnswerReward):
     """Whether the answer is the right option (letter or text) or the right yes / no / maybe.
 
     Range {0, 1}; None for rows without a label. Formula: [predicted label = gold label]. Source:
@@ -37,18 +60,16 @@ class ChoiceAccuracyReward(RuleReward):
     def __init__(
         self, *, weight: float = 1.0, name: str = "choice_accuracy", style: Style = "reasoning"
     ) -> None:
-        """`style`: how answers are read, the prompt's."""
-        super().__init__(weight=weight, name=name)
-        self.style = style
+        super().__init__(weight=weight, name=name, style=style)
 
-    def score(self, response: str, row: Example) -> float | None:
+    def score(self, response: str, row: Example, *, truncated: bool = False) -> float | None:
         """1.0 for the gold label, 0.0 for another or none, None where there is no label."""
         if row["label"] is None:
             return None
-        return float(predict(response, row, self.style) == row["label"])
+        return float(predict(response, row, self.style, truncated=truncated) == row["label"])
 
 
-class ListMatchReward(RuleReward):
+class ListMatchReward(AnswerReward):
     """How much of a list (or short answer) is right, spelling aside.
 
     Range [0, 1]; None for rows with a label. Formula: F1 over items, see `list_f1`. Source: the
@@ -68,19 +89,18 @@ class ListMatchReward(RuleReward):
         threshold: Annotated[float, Interval(ge=0, le=100)] = 70.0,
     ) -> None:
         """`style`: the prompt's; `threshold`: token-sort ratio from which items match, 0-100."""
-        super().__init__(weight=weight, name=name)
-        self.style = style
+        super().__init__(weight=weight, name=name, style=style)
         self.threshold = threshold
 
-    def score(self, response: str, row: Example) -> float | None:
+    def score(self, response: str, row: Example, *, truncated: bool = False) -> float | None:
         """The F1 of the answer's items, None where there is a label."""
         if row["label"] is not None:
             return None
-        answer = predict(response, row, self.style)
+        answer = predict(response, row, self.style, truncated=truncated)
         return 0.0 if answer is None else list_f1(answer, row["answer"], self.threshold)
 
 
-class TokenF1Reward(RuleReward):
+class TokenF1Reward(AnswerReward):
     """How many words the answer shares with the gold, for prose.
 
     Range [0, 1]; None for rows with a label. Formula: F1 over words, see `token_f1`. Source: SQuAD
@@ -94,13 +114,11 @@ class TokenF1Reward(RuleReward):
     def __init__(
         self, *, weight: float = 1.0, name: str = "token_f1", style: Style = "reasoning"
     ) -> None:
-        """`style`: how answers are read, the prompt's."""
-        super().__init__(weight=weight, name=name)
-        self.style = style
+        super().__init__(weight=weight, name=name, style=style)
 
-    def score(self, response: str, row: Example) -> float | None:
+    def score(self, response: str, row: Example, *, truncated: bool = False) -> float | None:
         """The F1 of the answer's words, None where there is a label."""
         if row["label"] is not None:
             return None
-        answer = predict(response, row, self.style)
+        answer = predict(response, row, self.style, truncated=truncated)
         return 0.0 if answer is None else token_f1(answer, row["answer"])

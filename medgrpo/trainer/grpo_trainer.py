@@ -29,9 +29,11 @@ class RecordingGRPOTrainer(GRPOTrainer):
     others from their source.
     """
 
-    def __init__(self, *args: Any, folder: RunFolder, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, folder: RunFolder, prefilled: str = "", **kwargs: Any) -> None:
+        """`prefilled`: what the chat template has already written of every response."""
         super().__init__(*args, **kwargs)
         self._folder = folder
+        self._prefilled = prefilled
         self._watch = JudgeWatch(self.reward_funcs)
 
     @property
@@ -46,7 +48,19 @@ class RecordingGRPOTrainer(GRPOTrainer):
         completions: list[Any],
         completion_ids_list: list[list[int]],
     ) -> torch.Tensor:
-        """Scores [completions of all processes, rewards]; gaps of judged ones filled and logged."""
+        """Scores [completions of all processes, rewards]; gaps of judged ones filled and logged.
+
+        Rewards get responses whole, and the column `truncated`: no end token was written.
+        """
+        ends = {*self.eos_token_ids, self.processing_class.pad_token_id}
+        inputs = [
+            {**row, "truncated": ids[-1] not in ends}
+            for row, ids in zip(inputs, completion_ids_list, strict=True)
+        ]
+        completions = [
+            [{**message, "content": self._prefilled + (message["content"] or "")}]
+            for [message] in completions
+        ]
         scores = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         watch = self._watch
         if not watch.rewards:

@@ -62,3 +62,22 @@ def test_threshold_decides_what_is_a_match() -> None:
 )
 def test_token_f1(predicted: str, gold: str, score: float) -> None:
     assert token_f1(predicted, gold) == pytest.approx(score)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "gold", "score"),
+    [
+        ("维生素 B12", "维生素B12", 1.0),
+        ("维生素Ｂ１２。", "维生素B12", 1.0),
+        ("缺乏维生素C", "维生素C", 0.8),
+        ("烟酸", "维生素C", 0.0),
+        ("C-reactive protein", "creactive protein", 1.0),  # SQuAD's own reading stays
+    ],
+)
+def test_words_of_a_script_without_spaces(predicted: str, gold: str, score: float) -> None:
+    assert token_f1(predicted, gold) == pytest.approx(score)
+
+
+@pytest.mark.parametrize("listed", ["维生素A；维生素D", "维生素A、维生素D", "维生素Ａ，维生素Ｄ"])
+def test_a_list_in_chinese(listed: str) -> None:
+    assert list_f1(listed, "维生素A; 维生素D", threshold=100) == 1.0

@@ -270,4 +270,4 @@ def test_trl_knows_every_argument_of_the_trainer():
     given = passed(ROOT / "medgrpo" / "trainer" / "grpo.py", "self.trainer_class")
     theirs = function(TRL / "trainer" / "grpo_trainer.py", "GRPOTrainer", "__init__")
     assert {"model", "args", "train_dataset", "reward_funcs"} <= given
-    assert given - {"folder"} <= parameters(theirs)
+    assert given - {"folder", "prefilled"} <= parameters(theirs)

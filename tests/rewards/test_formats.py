@@ -14,6 +14,7 @@ from medgrpo.rewards.formats import (
     ResponseFormatReward,
     StructureValidationReward,
 )
+from medgrpo.rewards.verifiable import ChoiceAccuracyReward
 
 CHOICE = Example(
     id="1",
@@ -30,11 +31,13 @@ THOUGHT = (
     "The urine holds oxalate crystals.\nMethanol does not form these.\nAntifreeze holds glycol."
 )
 IDEAL = f"<reasoning>\n{THOUGHT}\n</reasoning>\n<answer>\nB) Ethylene glycol\n</answer>"
+NOTHING = "<reasoning>\nx x x\ny y y\nz z z\n</reasoning>\n<answer>\nA) Methanol\n</answer>"
 
 # tags, multiline, structure, format
 EXAMPLES = {
     "as prompted": (IDEAL, (1, 1, 1, 1)),
     "wrong answer, as prompted": (IDEAL.replace("B) Ethylene glycol", "A) Methanol"), (1, 1, 1, 1)),
+    "nothing said, wrong answer": (NOTHING, (1, 1, 1, 1)),
     "on one line": (
         "<reasoning>The urine holds oxalate crystals.</reasoning><answer>B</answer>",
         (1, 0.25, 1, 0.6),
@@ -141,3 +144,18 @@ def test_called_as_trl_calls_them() -> None:
     ]
     for reward in rewards():
         assert reward(completions=completions, **columns) == [1.0, 0.0]
+
+
+def test_another_script_is_counted_as_it_is_written() -> None:
+    row = Example({**CHOICE, "options": ["维生素B1", "维生素B12"], "answer": "维生素B12"})
+    thought = "患者有巨幼细胞性贫血。\n振动觉减退提示后索受累。\n缺乏的是维生素B12。"
+    ideal = f"<reasoning>\n{thought}\n</reasoning>\n<answer>\nB) 维生素B12\n</answer>"
+    assert [reward.score(ideal, row) for reward in rewards()] == [1, 1, 1, 1]
+    full_width = ideal.replace("B) 维生素B12", "Ｂ）维生素Ｂ１２")
+    assert StructureValidationReward().score(full_width, row) == 1
+    assert MultilineComplianceReward(min_words=20).score(ideal, row) < 1
+
+
+def test_form_pays_for_nothing_but_form() -> None:
+    assert [reward.score(NOTHING, CHOICE) for reward in rewards()] == [1, 1, 1, 1]
+    assert ChoiceAccuracyReward().score(NOTHING, CHOICE) == 0

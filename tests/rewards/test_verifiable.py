@@ -83,3 +83,34 @@ def test_a_batch_of_rows_that_a_reward_is_not_about() -> None:
     scores = ChoiceAccuracyReward()(completions=completions, **columns)
     assert scores == [0.0, 1.0]
     assert not any(math.isnan(score) for score in scores if score is not None)
+
+
+HALF_MARKS = [  # right in one of two ways, or under a condition: no claim, and no mark
+    (CHOICE, "B if she is obese, A otherwise"),
+    (CHOICE, "B, else A"),
+    (CHOICE, "(B), possibly A"),
+    (CHOICE, "B or none"),
+    (CHOICE, "B/A"),
+    (CHOICE, "B) Type 2 diabetes\nAlternatively A) Type 1 diabetes"),
+    (YES_NO, "yes, but the effect is not significant"),
+    (YES_NO, "yes if it is given early"),
+    (YES_NO, "yes in adults, no in children"),
+]
+
+
+@pytest.mark.parametrize(("row", "answer"), HALF_MARKS)
+def test_a_hedge_earns_nothing(row: Example, answer: str) -> None:
+    assert ChoiceAccuracyReward().score(answered(answer), row) == 0.0
+
+
+def test_a_response_that_was_cut_off_earns_only_what_it_has_stated() -> None:
+    columns = {key: [value] * 3 for key, value in CHOICE.items()}
+    said = [
+        "Weight fits. The answer is (B). This is",
+        "Let's see.\nA. Type 1 diabetes\nB. Type 2 diabetes",
+        "Weight fits.\n\n(B)",
+    ]
+    reward = ChoiceAccuracyReward(style="choice_cot")
+    assert reward(completions=said, truncated=[True] * 3, **columns) == [1.0, 0.0, 0.0]
+    assert reward(completions=said, truncated=[False] * 3, **columns) == [1.0, 0.0, 1.0]
+    assert reward(completions=said, **columns) == [1.0, 0.0, 1.0]
