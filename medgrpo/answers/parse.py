@@ -82,7 +82,7 @@ def _said(text: str, reader: Reader, whole: bool) -> Claims:
 
 def _free_text(text: str, whole: bool) -> str | None:
     """The answer in free text: what is announced last, else a response of one line."""
-    if marked := marked_answers(text):
+    if marked := marked_answers(text, whole=whole):
         return marked[-1].strip() or None
     said = announcement(text if whole else finished(text))
     if said is None and whole and "\n" not in text.strip():

@@ -45,9 +45,10 @@ class Reader(Protocol):
 
 
 _KEY = (
-    r"[\"'][\w ]*?(?:answer|choice|option|prediction|letter|label)"
-    r"(?:[_ ]?(?:choice|letter|idx|index|option|key|id|label|text))?[\"']\s*:\s*"
+    r"[\"'](?!wrong|incorrect|other|second)(?P<key>[\w ]*?(?:answer|choice|option|prediction|"
+    r"letter|label)(?:[_ ]?(?:choice|letter|idx|index|option|key|id|label|text))?)[\"']\s*:\s*"
 )
+_FINAL_KEY = compiled("answer|correct|final|chosen|selected|prediction")
 _VALUE = (  # in double quotes, in single ones, a list, or bare
     r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\\n]|\\.)*)'(?=\s*[,}\]])|\[([^\]\[{}]*)\]"
     r"|([\w.()]+)(?=\s*[,}\n])"
@@ -87,7 +88,7 @@ def stated(text: str, reader: Reader, *, whole: bool = True) -> Claims:
 
     Unless the text is `whole`, an announcement counts only with the sentence in which it stands.
     """
-    for value in reversed(marked_answers(text)[-TRIED:]):
+    for value in reversed(marked_answers(text, whole=whole)[-TRIED:]):
         said = plain(value)
         if claims := announced(said, reader) or reader.short(said):
             return claims
@@ -99,9 +100,9 @@ def answered(block: str, reader: Reader) -> Claims:
     return stated(block, reader) or reader.short(plain(block))
 
 
-def marked_answers(text: str) -> list[str]:
+def marked_answers(text: str, *, whole: bool = True) -> list[str]:
     """What boxes and JSON fields of an answer hold, the strongest and last one last."""
-    return [*_boxes(text), *_fields(text)]
+    return [*_boxes(text), *_fields(text, whole)]
 
 
 def finished(text: str) -> str:
@@ -114,10 +115,15 @@ def finished(text: str) -> str:
     return text[:last].rstrip("\n")
 
 
-def _fields(text: str) -> Iterator[str]:
-    """The values of JSON fields that hold an answer, however broken the object around them is."""
-    for found in _FIELD.finditer(nfkc(text)) if '"' in text or "'" in text else ():
-        yield found[found.lastindex or 0].replace('"', "").replace("\\n", "\n")
+def _fields(text: str, whole: bool) -> list[str]:
+    """The values of JSON fields that hold an answer, however broken the object around them is.
+
+    A field that is called "option" or the like holds one if it is alone: several weigh options.
+    """
+    found = list(_FIELD.finditer(nfkc(text))) if '"' in text or "'" in text else []
+    final = [field for field in found if _FINAL_KEY.search(field["key"])]
+    fields = final or (found if whole and len(found) == 1 else [])
+    return [(one[one.lastindex or 0]).replace('"', "").replace("\\n", "\n") for one in fields]
 
 
 def _boxes(text: str) -> Iterator[str]:

@@ -62,6 +62,7 @@ CLAIM_B = {
         {"reasoning": "The answer is (A)? No.", "answer": "B"} | {"answer": "B. Ethylene glycol"}
         {"answer_choice": "B", "reasoning": "(A) is no acid."} | {"final_answer": "B"}
         {'answer': 'B'} | {"Answer": "Ethylene glycol"} | {"answer": ["B"]} | {"choice": "b"}
+        [{"option": "A", "fits": 0}, {"option": "B", "fits": 1}, {"answer": "B"}] | {"option": "B"}
         {"answer": B} | {"step_by_step_thinking": "So it isn't A.", "answer_choice": "B"}
         """,
     "zh": """
