@@ -106,14 +106,16 @@ class HeldOut:
         repeated = [one for one in messages for _ in range(self.samples)]
         greedy = self._answers(engine, policy, messages, prompt, 0.0)
         sampled = self._answers(engine, policy, repeated, prompt, self.temperature)
-        votes = [answer.text for answer in sampled]
+        prefilled = prompt.prefilled(policy.tokenizer) if getattr(engine, "renders", True) else ""
+        votes = [(prefilled + answer.text, answer.truncated) for answer in sampled]
         predictions = [
             read(
                 row,
-                answer.text,
+                prefilled + answer.text,
                 answer.tokens,
                 prompt.style,
                 votes[i * self.samples :][: self.samples],
+                truncated=answer.truncated,
             )
             for i, (row, answer) in enumerate(zip(rows, greedy, strict=True))
         ]

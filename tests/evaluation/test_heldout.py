@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -10,13 +11,21 @@ from standard_metrics import METRICS
 
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.prompt import Prompt
-from medgrpo.evaluation.engines.base import Decoding
+from medgrpo.evaluation.engines.base import Decoding, Generation
 from medgrpo.evaluation.engines.transformers_engine import TransformersEngine
 from medgrpo.evaluation.heldout import HeldOut, Result
 from medgrpo.model.base import Policy
 from medgrpo.rewards.base import Reward
 
-ENGINE = TransformersEngine()
+
+class Whole(TransformersEngine):
+    """Its answers count as whole: the models here never stop by themselves."""
+
+    def generate(self, *arguments: Any) -> list[Generation]:
+        return [answer._replace(truncated=False) for answer in super().generate(*arguments)]
+
+
+ENGINE = Whole()
 PROMPT = Prompt(system="", user="{{ question }}", answer_with="yes or no", style="reasoning")
 ROWS = [
     Example(
@@ -33,12 +42,17 @@ ROWS = [
 
 
 def evaluate(
-    model: Any, tokenizer: Any, prompt: Prompt = PROMPT, rewards: Any = (), **settings: Any
+    model: Any,
+    tokenizer: Any,
+    prompt: Prompt = PROMPT,
+    rewards: Any = (),
+    engine: Any = ENGINE,
+    **settings: Any,
 ) -> Result:
     held_out = HeldOut(**{"batch_size": 4, "max_new_tokens": 3, **settings})
     rows = Dataset.from_list(ROWS)
     policy = Policy(model, tokenizer)
-    given: Any = {"engine": ENGINE, "metrics": METRICS, "primary_metric": "accuracy"}
+    given: Any = {"engine": engine, "metrics": METRICS, "primary_metric": "accuracy"}
     return held_out(policy, rows, rewards, prompt=prompt, **given)
 
 
@@ -49,6 +63,20 @@ def test_a_model_that_says_yes(yes_model: Any, tokenizer: Any) -> None:
     assert result.score == result.metrics["accuracy"] == 0.5
     assert result.metrics["recall"] == {"no": 0.0, "yes": 1.0}
     assert result.metrics["mean_tokens"] == 3
+
+
+def test_what_was_cut_off_has_not_answered(yes_model: Any, tokenizer: Any) -> None:
+    result = evaluate(yes_model, tokenizer, engine=TransformersEngine(), samples=1)
+    assert {row["response"] for row in result.predictions} == {"yes yes yes"}
+    assert {row["predicted"] for row in result.predictions} == {None}
+    assert [row["votes"] for row in result.predictions] == [[None]] * len(ROWS)
+
+
+def test_what_the_template_opens_belongs_to_the_response(yes_model: Any, tokenizer: Any) -> None:
+    opening = copy.deepcopy(tokenizer)
+    opening.chat_template += "{% if add_generation_prompt %}<reasoning>{% endif %}"
+    answers = evaluate(yes_model, opening).predictions
+    assert {row["response"] for row in answers} == {"<reasoning>yes yes yes"}
 
 
 def test_predictions_are_in_the_order_of_rows(model: Any, tokenizer: Any) -> None:

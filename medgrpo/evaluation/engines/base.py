@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from medgrpo.config.schema import Problem
 from medgrpo.model.base import Policy
@@ -36,6 +36,8 @@ class Decoding:
 
 class Engine(Protocol):
     """Answers prompts, by the policy or in its name."""
+
+    renders: ClassVar[bool] = True  # by the policy's own chat template; what it opens is read, too
 
     @classmethod
     def unsupported(cls, *, trains: bool, adapter: bool) -> Iterator[Problem]:

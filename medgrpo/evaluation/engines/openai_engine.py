@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt
 
@@ -28,6 +28,8 @@ from medgrpo.model.base import Policy
 @dataclass(kw_only=True)
 class OpenAIEngine(Engine):
     """Chat completions of a server, whatever the policy is."""
+
+    renders: ClassVar[bool] = False  # the server does, by a template of its own
 
     base_url: BaseUrl  # for example http://localhost:8000/v1
     served_model: str  # the server's name for the model
