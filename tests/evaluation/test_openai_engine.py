@@ -113,7 +113,7 @@ def test_a_server_that_refuses_ends_the_run(server: Server) -> None:
 
 
 KEY = "sk-secret-0123456789"
-ATTEMPT = 2.0  # seconds
+ATTEMPT = 3.0  # seconds
 
 
 @pytest.fixture(scope="module")
@@ -121,11 +121,12 @@ def outcomes() -> Iterator[dict[str, Any]]:
     """Kind -> the texts of two answers, the second of which meets it, or the error; the seconds."""
     with Apart() as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("SERVED_KEY", KEY)
-        server.plan({kind: [None, kind] for kind in KINDS})
+        server.plan({f"mid {kind}": [kind] for kind in KINDS}, spared="question 0")
 
         def outcome(kind: str) -> tuple[str, Any]:
             start = time.monotonic()
-            told = {"base_url": server.url, "served_model": kind, "api_key_env": "SERVED_KEY"}
+            told = {"base_url": server.url, "served_model": f"mid {kind}"}
+            told["api_key_env"] = "SERVED_KEY"
             engine = OpenAIEngine(**told, attempts=2, attempt_timeout=ATTEMPT)
             decoding, policy = Decoding(batch_size=1, max_new_tokens=9), cast(Any, None)
             try:
@@ -134,8 +135,8 @@ def outcomes() -> Iterator[dict[str, Any]]:
                 found = error
             return kind, (found, time.monotonic() - start)
 
-        with ThreadPoolExecutor(32) as pool:
-            yield dict(pool.map(outcome, KINDS))
+        with ThreadPoolExecutor(16) as pool:
+            yield dict(pool.map(outcome, list(KINDS)[::-1]))  # the slow ones first
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -58,6 +58,7 @@ class Server:
         self.faults: dict[str, float] = {}  # name -> probability
         self.script: list[str | None] = []  # faults of the next requests, before any chance
         self.plans: dict[str, list[str | None]] = {}  # the same of one model, the last one for ever
+        self.spared = ""  # of models "mid ..", prompts that hold it meet no fault
         self.modes = {"json_schema", "json_object_schema", "json_object", "none"}
         self.bounds = True  # whether a schema may bound its strings
         self.refusal = 400  # status for a response_format that is not in `modes`
@@ -129,7 +130,10 @@ class Server:
         vars(self).update(await request.json())
         return web.json_response({})
 
-    def _fault(self, model: str) -> str | None:
+    def _fault(self, body: dict[str, Any]) -> str | None:
+        model = body["model"]
+        if model.startswith("mid ") and self.spared in body["messages"][-1]["content"]:
+            return None
         if plan := self.plans.get(model):
             return plan.pop(0) if len(plan) > 1 else plan[0]
         if self.script:
@@ -176,7 +180,7 @@ class Server:
         return None
 
     async def _replied(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-        fault = self._fault(body["model"])
+        fault = self._fault(body)
         self.counts[fault or "good"] += 1
         shown = request.headers.get("Authorization", "")
         if fault in KINDS:
@@ -243,9 +247,9 @@ class Apart:
         self.url = f"{self.root}/v1"
         return self
 
-    def plan(self, plans: dict[str, list[str | None]]) -> None:
-        """Which faults the requests of a model meet, by its name."""
-        body = json.dumps({"plans": plans}).encode()
+    def plan(self, plans: dict[str, list[str | None]], spared: str = "") -> None:
+        """Which faults the requests of a model meet, by its name; see `Server.spared`."""
+        body = json.dumps({"plans": plans, "spared": spared}).encode()
         typed = {"Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.root}/set", body, typed)
         urllib.request.urlopen(request).close()
