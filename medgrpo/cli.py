@@ -27,11 +27,13 @@ from omegaconf import DictConfig, OmegaConf
 from medgrpo import __version__
 from medgrpo.config.check import check
 from medgrpo.config.compose import Sweep
+from medgrpo.config.foreign import brought, read_yaml
 from medgrpo.config.overrides import quoted
 from medgrpo.config.provenance import CONF
 from medgrpo.errors import RunStopped, UserError
 from medgrpo.rundir import FORMAT, RunFolder
 from medgrpo.sweep import compare_jobs, hydra_overrides, recorded_overrides
+from medgrpo.terminal import printable
 
 NEXT = "Choices: python -m medgrpo --help  The whole config: add --cfg job"
 
@@ -83,7 +85,7 @@ def main(argv: list[str] | None = None, task: Callable[[DictConfig], object] | N
 
 def _report_error(error: UserError | RunStopped) -> int:
     """Show what ended the command; returns its exit code."""
-    print(f"medgrpo: {error}", file=sys.stderr)
+    print(f"medgrpo: {printable(error)}", file=sys.stderr)
     return 2 if isinstance(error, UserError) else 1
 
 
@@ -115,7 +117,7 @@ def _failed(argv: list[str]) -> int:
     problems = check(args)[0] if _is_question(args) else []
     if problems:
         return _refuse(problems)
-    traceback.print_exc()
+    print(printable(traceback.format_exc()), end="", file=sys.stderr)
     return 1
 
 
@@ -128,7 +130,7 @@ def _refuse(problems: Sequence[str]) -> int:
         width, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False
     )
     for problem in problems:
-        print(fold.fill(problem), file=sys.stderr)
+        print(printable(fold.fill(problem)), file=sys.stderr)
     print(NEXT, file=sys.stderr)
     return 2
 
@@ -151,13 +153,13 @@ def _parsed(argv: list[str]) -> Namespace:
 
 
 def _translated(argv: list[str]) -> Iterator[str]:
-    """The command in the words that Hydra needs for two things that users should not need.
+    """The command in the words that Hydra needs for three things that users should not need.
 
-    `trainer.args.X` may be any field of TRL's config, also one that no YAML lists; `output_dir`
-    is where Hydra puts the run, or the sweep.
+    `trainer.args.X` may be any field of TRL's config and `model.X` any parameter of the model's
+    class, also one that no YAML lists; `output_dir` is where Hydra puts the run, or the sweep.
     """
     for arg in argv:
-        if arg.startswith(("trainer.args.", "first_trainer.args.")):
+        if arg.startswith(("trainer.args.", "first_trainer.args.", "model.")):
             yield f"++{arg}"
         elif arg.startswith("output_dir="):
             folder = quoted(arg.partition("=")[2])
@@ -180,7 +182,7 @@ def _resumed(argv: list[str], args: Namespace) -> list[str]:
     _refuse_other_format(Path(folder))
     sweep = recorded_overrides(folder)
     if sweep is not None:
-        kept = [line for line in sweep if _key(line) not in typed]
+        kept = brought(sweep, folder, typed)
         flag = [] if args.multirun else ["--multirun"]
         return [*flag, *argv, *kept, f"hydra.sweep.dir={quoted(folder)}"]
     recorded = Path(folder) / ".hydra" / "overrides.yaml"
@@ -188,7 +190,7 @@ def _resumed(argv: list[str], args: Namespace) -> list[str]:
         raise UserError(f"resume (command line): {folder} is no run folder (no {recorded} there)")
     if args.multirun:
         raise UserError(f"resume: {folder} is one run and no sweep; leave out -m")
-    kept = [str(line) for line in OmegaConf.load(recorded) if _key(str(line)) not in typed]
+    kept = brought(read_yaml(recorded), folder, typed)
     return [*argv, *kept, f"hydra.run.dir={quoted(folder)}"]
 
 

@@ -14,7 +14,9 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from medgrpo.config.compose import Sweep
+from medgrpo.config.foreign import read_yaml
 from medgrpo.config.overrides import quoted
+from medgrpo.errors import UserError
 from medgrpo.tracking.names import folder_name
 
 _FIXED = "hydra.job.config.override_dirname.exclude_keys"  # Hydra's place for what names leave out
@@ -55,6 +57,9 @@ def recorded_overrides(folder: str) -> list[str] | None:
     file = Path(folder) / "multirun.yaml"
     if not file.is_file():
         return None
-    overrides = OmegaConf.load(file).hydra.overrides
-    lines = [*overrides.task, *overrides.hydra]
+    try:
+        overrides = read_yaml(file)["hydra"]["overrides"]
+        lines = [str(line) for line in (*overrides["task"], *overrides["hydra"])]
+    except (LookupError, TypeError) as error:
+        raise UserError(f"resume: {file} is not what a sweep leaves ({error!r})") from None
     return [line for line in lines if line.partition("=")[0].lstrip("+~") not in _OWN]

@@ -14,6 +14,7 @@ import pytest
 
 import medgrpo
 from medgrpo import rundir
+from medgrpo.errors import RunStopped
 from medgrpo.rundir import RunFolder
 
 
@@ -36,6 +37,7 @@ def test_a_finished_run_leaves_its_figures(tmp_path):
     ("error", "status", "text"),
     [
         (ValueError("no such column"), "failed", "ValueError: no such column"),
+        (RunStopped("too dear"), "stopped", "RunStopped: too dear"),
         (KeyboardInterrupt(), "interrupted", "KeyboardInterrupt"),
         (SystemExit(143), "interrupted", "SystemExit: 143"),
     ],

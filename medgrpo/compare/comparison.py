@@ -72,9 +72,24 @@ class Comparison:
             replacing(path) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
+            writer = csv.writer(file)
+            writer.writerow(map(cell, rows[0]))
+            writer.writerows(map(cell, row.values()) for row in rows)
+
+
+def cell(value: Any) -> Any:
+    """`value` as a spreadsheet shows it and does not calculate it (OWASP, "CSV Injection").
+
+    >>> [cell(v) for v in ('=HYPERLINK("http://x")', "-0.5", "lora.r=8", -0.5)]
+    ['\'=HYPERLINK("http://x")', '-0.5', 'lora.r=8', -0.5]
+    """
+    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def compare(folders: Sequence[str | os.PathLike[str]]) -> Comparison:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from medgrpo.compare.wandb_file import read_wandb
+from medgrpo.config.foreign import inert
 from medgrpo.errors import UserError
 from medgrpo.metrics.recorded import Evaluation, MetricSpec
 from medgrpo.rundir import RunFolder
@@ -36,7 +37,7 @@ class RunRecord:
     """One run. None is "not known"; shares are in [0, 1]."""
 
     path: Path
-    status: str  # finished | failed | interrupted | running | killed | not started
+    status: str  # finished | stopped | failed | interrupted | running | killed | not started
     error: str = ""
     config: dict[str, Any] = field(default_factory=dict)  # resolved, its keys dotted
     typed: dict[str, str] = field(default_factory=dict)  # what was typed for it, or swept
@@ -156,11 +157,15 @@ def _read_hydra(job: RunRecord) -> None:
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config resolved and flat. (output_dir says ${hydra:...}, which lives as the run does.)"""
+    """The config flat, with its references resolved: a stranger's, so that nothing is called.
+
+    (output_dir says ${hydra:...}, which lives as the run does.)
+    """
     from omegaconf import OmegaConf
 
     kept = {key: value for key, value in config.items() if key not in NOT_A_SETTING}
-    return flat(OmegaConf.to_container(OmegaConf.create(kept), resolve=True))  # type: ignore[arg-type]
+    resolved = OmegaConf.to_container(OmegaConf.create(inert(kept)), resolve=True)
+    return flat(resolved)  # type: ignore[arg-type]
 
 
 def _yaml(path: Path) -> Any:

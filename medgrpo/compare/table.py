@@ -10,9 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from medgrpo.compare.comparison import Comparison
 from medgrpo.compare.conclusions import conclusions, differing, label, p_text
@@ -20,6 +18,7 @@ from medgrpo.compare.records import RunRecord
 from medgrpo.compare.settings import Setting
 from medgrpo.compare.statistics import value_of
 from medgrpo.metrics.recorded import format_number
+from medgrpo.terminal import console as plain_console
 
 COLUMNS = 80
 SCORE = "score (95 % CI)"
@@ -33,7 +32,7 @@ RESULTS: dict[str, Callable[[RunRecord], str]] = {
 
 def print_comparison(comparison: Comparison) -> None:
     """Print the ranking of each test set, then what is wrong with the runs that did not finish."""
-    console = Console(markup=False, highlight=False)
+    console = plain_console()
     console.width = min(COLUMNS, console.width) if not console.is_terminal else console.width
     ranked = list(zip(comparison.ranks, comparison.jobs, strict=True))
     for test_set, members in groupby(ranked, key=lambda pair: pair[1].test_set):
@@ -42,10 +41,10 @@ def print_comparison(comparison: Comparison) -> None:
             console.print(_settings_table(settings, comparison.keys, console.width))
         console.print(_table(test_set, list(members), comparison.keys, console.width))
     for line in conclusions(comparison):
-        console.print(Text(line))
+        console.print(line)
     for job in comparison.jobs:
         if job.error:
-            console.print(Text(f"{job.name}: {job.status}: {job.error.splitlines()[0]}"))
+            console.print(f"{job.name}: {job.status}: {job.error.splitlines()[0]}")
 
 
 def duration(seconds: float) -> str:
@@ -73,7 +72,7 @@ def _settings_table(settings: Sequence[Setting], keys: Sequence[str], width: int
     for setting, shown in zip(settings, cells, strict=True):
         score = _score_text(setting.mean, setting.interval, setting.spec.digits)
         row = [*shown, str(len(setting.seeds)), score]
-        table.add_row(*map(Text, row + _contrast_texts(setting) * (len(settings) > 1)))
+        table.add_row(*row, *_contrast_texts(setting) * (len(settings) > 1))
     return table
 
 
@@ -103,7 +102,7 @@ def _table(
     for (rank, job), shown in zip(ranked, cells, strict=True):
         score = _score_text(job.score, job.interval, job.spec.digits)
         row = ["-" if rank is None else str(rank), *shown, job.status, score]
-        table.add_row(*map(Text, [*row, *(text(job) for text in results.values())]))
+        table.add_row(*row, *(text(job) for text in results.values()))
     return table
 
 

@@ -7,6 +7,7 @@ checks a composed config against these dataclasses and against the signatures of
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 import typing
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,8 @@ from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Interval
+
+from medgrpo.config.moved import MOVED
 
 UNRESOLVED = object()  # stands where a value could not be read, which is a problem already
 
@@ -91,6 +94,7 @@ class RunConfig:
     metrics: dict[str, Node]
     first_trainer: Node | None
     trainer: Node
+    engine: Node
     evaluation: Node
     export: Node
     tracking: Node
@@ -112,7 +116,9 @@ class Problem:
 
 
 def unknown(key: str, known: Iterable[str], what: str = "key") -> Problem:
-    """The problem of a name that does not exist, with the nearest one that does."""
+    """The problem of a name that does not exist: where it moved, or the nearest that does."""
+    if key in MOVED:
+        return Problem(key, f"moved: use {MOVED[key]}")
     parent, _, name = key.rpartition(".")
     known = sorted(known)
     folded = {name.lower(): name for name in known}
@@ -138,6 +144,7 @@ def check_type(key: str, value: Any, hint: Any) -> Iterator[Problem]:
         if type(None) in typing.get_args(hint):
             wanted.append("null")
         shown = textwrap.shorten(json.dumps(value, default=str), 60)
+        shown = re.sub(r"//[^/@\s]*@", "//***@", shown)  # a password in an address
         yield Problem(key, f"{shown} should be {' or '.join(dict.fromkeys(wanted))}")
 
 

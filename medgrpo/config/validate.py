@@ -22,6 +22,8 @@ from omegaconf.errors import (
 )
 
 from medgrpo.config.conflicts import conflicts
+from medgrpo.config.foreign import hydra_problems
+from medgrpo.config.moved import MOVED
 from medgrpo.config.schema import UNRESOLVED, Node, Problem, RunConfig, check_type, unknown
 
 SET_BY_THE_RUN = {
@@ -42,6 +44,7 @@ def validate(cfg: DictConfig) -> list[Problem]:
     values = {str(key): _value(cfg, key, str(key), problems) for key in cfg if key != "hydra"}
     trusted = values.get("trusted_targets")
     trusted = ["medgrpo", *trusted] if isinstance(trusted, list) else ["medgrpo"]
+    problems += hydra_problems(cfg, trusted)
     problems += _check_fields(values, RunConfig, "", trusted)
     keys = {problem.key for problem in problems}
     problems = [problem for problem in problems if not _is_within(problem.refers_to, keys)]
@@ -219,7 +222,9 @@ def _import(key: str, target: str, trusted: Sequence[str]) -> Any:
     try:
         found = importlib.import_module(module)
     except Exception as error:  # whatever the user's own module raises
-        return Problem(key, f"cannot import {module} ({type(error).__name__}: {error})")
+        missing = error.name if isinstance(error, ImportError) else None
+        hint = f"; {missing} moved: use {MOVED[missing]}" if missing in MOVED else ""
+        return Problem(key, f"cannot import {module} ({type(error).__name__}: {error}){hint}")
     if hasattr(found, name):
         return getattr(found, name)
     own = [n for n, v in vars(found).items() if getattr(v, "__module__", None) == module]

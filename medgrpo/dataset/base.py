@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 from annotated_types import Ge
 
@@ -32,8 +32,23 @@ SAMPLES = Path(__file__).parent / "samples"
 SHUFFLE_SEED = 3407
 
 
+class Benchmark(Protocol):
+    """What a run asks of a dataset."""
+
+    primary_metric: str  # the figure that decides between runs
+    max_prompt_tokens: int  # of a rendered prompt
+    over_length: Literal["trim", "drop"]  # passages of a longer one, or its training row
+
+    @property
+    def hub_id(self) -> str | None:
+        """The hub repository that is read, None where no hub is asked."""
+
+    def load(self) -> DatasetDict:
+        """The splits train, validation and test: columns of `Example` and `group`."""
+
+
 @dataclass(kw_only=True)
-class MedicalDataset:
+class MedicalDataset(Benchmark):
     """A benchmark as the config describes it; `load` reads it.
 
     `primary_metric` names the metric that decides between runs (a key of the config's `metrics`),

@@ -23,8 +23,8 @@ def write_evaluation(
 ) -> Evaluation:
     """Write the metrics of each stage ("before", ..., "after") and every prediction.
 
-    With `evidently` also its report of the last stage against the first, evidently.html. What the
-    stages took goes into the summary.
+    Where nothing was trained there is "after" alone. With `evidently` also its report of the last
+    stage against the first, evidently.html. What the stages took goes into the summary.
     Returns what evaluation.json holds: the metrics by stage, each stage against each earlier one,
     and how each metric is shown.
     """
@@ -46,7 +46,7 @@ def write_evaluation(
         for row, answer in zip(stage.rows(name), stage.predictions, strict=True)
     ]
     folder.write_parquet(folder.predictions, rows)
-    if evidently:
+    if evidently and len(predictions) > 1:
         write_evidently_report(
             predictions["before"], predictions["after"], metrics, folder.path / "evidently.html"
         )

@@ -31,10 +31,19 @@ class Prediction(TypedDict):
 
 
 def read(
-    row: Example, response: str, tokens: int, style: str, sampled: Sequence[str] = ()
+    row: Example,
+    response: str,
+    tokens: int,
+    style: str,
+    sampled: Sequence[tuple[str, bool]] = (),
+    *,
+    truncated: bool = False,
 ) -> Prediction:
-    """The prediction in `response` (of `tokens` tokens), read in the prompt's `style`."""
-    predicted = predict(response, row, style)
+    """The prediction in `response` (of `tokens` tokens), read in the prompt's `style`.
+
+    `truncated`: it was cut off at its token limit; `sampled`: further responses, each with that.
+    """
+    predicted = predict(response, row, style, truncated=truncated)
     correct = None if row["label"] is None else predicted == row["label"]
     return Prediction(
         id=row["id"],
@@ -50,6 +59,6 @@ def read(
         token_f1=token_f1(predicted or "", row["answer"]) if correct is None else float(correct),
         complies=complies(response, row, style),
         group=str(row.get("group") or ""),
-        votes=[predict(vote, row, style) for vote in sampled],
+        votes=[predict(vote, row, style, truncated=cut) for vote, cut in sampled],
         rewards={},
     )

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from medgrpo.metrics.recorded import Evaluation, format_interval, format_number
 from medgrpo.rundir import RunFolder
+from medgrpo.terminal import console as plain_console
 from medgrpo.tracking.metrics_log import read_log
 
 COLUMNS = 80
 
 _FILES = {
     "report.html": "all of this and more, to look at",
-    "evaluation.json": "metrics before and after training, paired tests",
+    "evaluation.json": "held-out metrics, paired tests of before and after",
     "predictions.parquet": "every held-out answer",
     "evidently.html": "Evidently's report of after against before",
     "adapter": "the trained adapter, its tokenizer and model card",
@@ -34,18 +34,20 @@ _FILES = {
 def closing_table(folder: RunFolder) -> None:
     """Print the held-out metrics of each stage, what changed, and the folder's contents.
 
-    What has no value is shown as "-".
+    What has no value is shown as "-". Of a run that trained nothing there is one stage.
     """
-    console = Console(markup=False, highlight=False)
+    console = plain_console()
     console.width = min(COLUMNS, console.width)
     evaluation = Evaluation.read(folder)
     rows = _metric_rows(evaluation) + _reward_row(folder, len(evaluation.stages))
     table = Table(box=SIMPLE_HEAD, title=f"Held-out rows: {evaluation.after['n']}")
     table.add_column("metric", ratio=1)
-    for name in (*evaluation.stages, "difference"):
+    several = len(evaluation.stages) > 1
+    columns = [*evaluation.stages, "difference"] if several else ["as it is"]
+    for name in columns:
         table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*row[: 1 + len(columns)])
     console.print(table)
     for pair in evaluation.paired:
         console.print(_pair_line(pair))
@@ -64,9 +66,11 @@ def closing_table(folder: RunFolder) -> None:
 
 def _judge_line(total: Mapping[str, Any]) -> str:
     """What judging took, all rewards together (see medgrpo.judge.usage)."""
+    estimated = " (tokens estimated)" if total["estimated"] else ""
     return (
         f"Judge: {total['verdicts']:,} verdicts, {total['failures']:,} failed, "
-        f"{total['calls']:,} calls, {_again(total):,} answered again, ${total['cost']:.2f}"
+        f"{total['calls']:,} calls, {_again(total):,} answered again, "
+        f"${total['cost']:.2f}{estimated}"
     )
 
 

@@ -22,10 +22,10 @@ def model_card(config: Mapping[str, Any], evaluation: Evaluation) -> str:
 
     `config` is the composed config as plain data.
     """
-    dataset, model = config["dataset"], config["model"]
+    dataset, base = config["dataset"], _base(config["model"])
     method = config["trainer"]["_target_"].rpartition(".")[2]
     header = {
-        "base_model": model["name_or_path"],
+        "base_model": base,
         "library_name": "peft" if config["lora"] else "transformers",
         "tags": ["medgrpo", method.lower(), "medical-question-answering"],
     }
@@ -35,7 +35,7 @@ def model_card(config: Mapping[str, Any], evaluation: Evaluation) -> str:
 ---
 {yaml.safe_dump(header, sort_keys=False)}---
 
-# {model["name_or_path"]} tuned on {_source(dataset)}
+# {base} tuned on {_source(dataset)}
 
 **{WARNING}**
 
@@ -57,6 +57,11 @@ scores well on multiple choice need not help anyone. Unparsed answers count as w
 ```yaml
 {yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)}```
 """
+
+
+def _base(model: Mapping[str, Any]) -> str:
+    """The base model's name; a model of one's own may have none but its class's."""
+    return model.get("name_or_path") or model["_target_"].rpartition(".")[2]
 
 
 def _source(dataset: Mapping[str, Any]) -> str:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from medgrpo.rundir import RunFolder
+from medgrpo.tracking.base import Tracker
 from medgrpo.trainer.callbacks import LogCallback
 
 if TYPE_CHECKING:
-    import wandb
     from datasets import Dataset
 
     from medgrpo.trainer.base import Scorer
@@ -66,11 +66,11 @@ class ScoreCallback(TrainerCallback):
 
 
 def record_best_checkpoint(
-    state: TrainerState, measure: str, folder: RunFolder, tracked: wandb.Run | None
+    state: TrainerState, measure: str, folder: RunFolder, tracker: Tracker
 ) -> None:
-    """Name the best checkpoint in the log, in best.json and in W&B's summary.
+    """Name the best checkpoint in the log, in best.json and in the tracker's summary.
 
-    Where nothing was measured on validation rows, that is said, and the last step stands.
+    Where nothing was measured on validation rows it is the last step, and the log says why.
     """
     if state.best_global_step:
         step, value = state.best_global_step, state.best_metric
@@ -83,5 +83,4 @@ def record_best_checkpoint(
     best = {"step": step, "epoch": epoch, "measure": measure, "value": value}
     if state.is_world_process_zero:
         folder.write_json(folder.best, best)
-    if tracked is not None:
-        tracked.summary.update({f"best/{name}": found for name, found in best.items()})
+    tracker.summary({f"best/{key}": value for key, value in best.items()})

@@ -10,12 +10,13 @@ from standard_metrics import METRICS
 
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.prompt import Prompt
-from medgrpo.errors import UserError
-from medgrpo.evaluation.generate import generate
+from medgrpo.evaluation.engines.base import Decoding
+from medgrpo.evaluation.engines.transformers_engine import TransformersEngine
 from medgrpo.evaluation.heldout import HeldOut, Result
 from medgrpo.model.base import Policy
 from medgrpo.rewards.base import Reward
 
+ENGINE = TransformersEngine()
 PROMPT = Prompt(system="", user="{{ question }}", answer_with="yes or no", style="reasoning")
 ROWS = [
     Example(
@@ -37,7 +38,7 @@ def evaluate(
     held_out = HeldOut(**{"batch_size": 4, "max_new_tokens": 3, **settings})
     rows = Dataset.from_list(ROWS)
     policy = Policy(model, tokenizer)
-    given = {"metrics": METRICS, "primary_metric": "accuracy"}
+    given: Any = {"engine": ENGINE, "metrics": METRICS, "primary_metric": "accuracy"}
     return held_out(policy, rows, rewards, prompt=prompt, **given)
 
 
@@ -53,9 +54,11 @@ def test_a_model_that_says_yes(yes_model: Any, tokenizer: Any) -> None:
 def test_predictions_are_in_the_order_of_rows(model: Any, tokenizer: Any) -> None:
     """Each response is the one that its row gets alone."""
     result = evaluate(model, tokenizer, max_new_tokens=8)
+    policy = Policy(model, tokenizer)
     for row, prediction in zip(ROWS, result.predictions, strict=True):
-        alone = generate(model, tokenizer, [PROMPT.messages(row)], batch_size=1, max_new_tokens=8)
-        assert (prediction["id"], prediction["response"]) == (row["id"], alone[0].text)
+        asked = [PROMPT.messages(row)]
+        (alone,) = ENGINE.generate(policy, asked, Decoding(batch_size=1, max_new_tokens=8))
+        assert (prediction["id"], prediction["response"]) == (row["id"], alone.text)
     assert len({row["response"] for row in result.predictions}) > 5
 
 
@@ -108,17 +111,12 @@ def test_rewards_score_the_first_responses(yes_model: Any, tokenizer: Any) -> No
     assert result.rows("after")[0]["reward/judged"] == 0.5
 
 
-def test_a_server_needs_an_address() -> None:
-    with pytest.raises(UserError, match="base_url"):
-        HeldOut(batch_size=1, max_new_tokens=1, engine="openai")
-
-
 def test_a_score_needs_no_samples(yes_model: Any, tokenizer: Any) -> None:
     """It is asked for at every checkpoint."""
     held_out, asked = HeldOut(batch_size=4, max_new_tokens=3, samples=3, limit=4), []
     write = yes_model.generate
     yes_model.generate = lambda **options: asked.append(1) or write(**options)
     policy, rows = Policy(yes_model, tokenizer), Dataset.from_list(ROWS)
-    score = held_out.scorer(policy, prompt=PROMPT, metrics=METRICS, primary_metric="accuracy")
-    assert score(rows) == 0.5
+    reading: Any = {"engine": ENGINE, "prompt": PROMPT, "metrics": METRICS}
+    assert held_out.scorer(policy, **reading, primary_metric="accuracy")(rows) == 0.5
     assert len(asked) == 1

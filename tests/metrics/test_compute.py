@@ -146,7 +146,7 @@ def test_guessing_depends_on_the_number_of_options() -> None:
 
 def test_the_commonest_sample_counts_and_unparsed_ones_do_not_vote() -> None:
     def voted(*answers: str) -> float | None:
-        row = read(YES_NO, "", 0, "reasoning", [response(answer) for answer in answers])
+        row = read(YES_NO, "", 0, "reasoning", [(response(answer), False) for answer in answers])
         return computed([row], "accuracy")["maj_at_k"]
 
     assert voted("yes", "no", "yes") == 1.0

@@ -27,7 +27,7 @@ from medgrpo.report.closing import closing_table
 from medgrpo.report.model_card import model_card
 from medgrpo.report.run_report import write_report
 from medgrpo.rundir import RunFolder
-from medgrpo.tracking.wandb_mirror import headline_metrics
+from medgrpo.tracking.mirror import headline_metrics
 
 NO_ROW_VALUE = {"macro_f1", "majority_baseline", "random_baseline"}
 
@@ -48,7 +48,7 @@ def predictions(right: int, rows: int = 8) -> list[Prediction]:
         )
         answer = "<reasoning>\nSo.\n</reasoning>\n<answer>\naspirin\n</answer>"
         said, tokens = (answer, 20) if number < right else ("I cannot tell.", 40)
-        found.append(read(row, said, tokens, "reasoning", [said]))
+        found.append(read(row, said, tokens, "reasoning", [(said, False)]))
     return found
 
 

@@ -1,39 +1,60 @@
-"""What a W&B run gets at its end from the run's folder: tables, artifacts and the headline metrics.
+"""What a tracker gets at a run's end from its folder: headline metrics, artifacts, plots, tables.
 
-Written on every way out, so that a run that failed or was interrupted shows what it had. The names
-in the summary are those of comparison.csv. The dataset is an input of the run and the adapter an
-output: that is the lineage which W&B draws.
+Sent on every way out, so that a run that failed or was interrupted shows what it had. The names
+in the summary are those of comparison.csv.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import urllib.error
-import urllib.request
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from medgrpo.metrics.recorded import Evaluation
 from medgrpo.rundir import RunFolder
-
-if TYPE_CHECKING:
-    import wandb
+from medgrpo.tracking.base import Tracker
 
 log = logging.getLogger(__name__)
 
 MOST_ROWS = 10_000  # of a table, as W&B's own limit; long runs keep fewer completions of each step
-STEP = "train/global_step"
 
 
-def mirror(run: wandb.Run, folder: RunFolder) -> None:
-    """Log what the folder holds by now: a run that was cut short has less."""
-    run.summary.update({key: v for key, v in headline_metrics(folder).items() if v is not None})
-    _log_artifacts(run, folder)
-    if run.offline or _answers_now(run.settings.base_url):
-        _log_tables(run, folder)
-    else:  # wandb asks the server before it logs a table, and waits for it
-        log.warning("W&B: no answer, so without the tables of completions and answers")
+@contextmanager
+def tracked(
+    tracker: Tracker, folder: RunFolder, config: Mapping[str, Any], **description: Any
+) -> Iterator[None]:
+    """Track the run of `folder` for as long as the block lasts, and mirror the folder at its end.
+
+    `description`: what else `Tracker.start` takes.
+    """
+    tracker.start(folder, config, **description)
+    exit_code = 1
+    try:
+        yield
+        exit_code = 0
+    finally:
+        try:
+            mirror(tracker, folder, config)
+        except Exception:  # a full disk, a table that the tracker refuses: the run itself went well
+            log.exception("tracking: not all of the run was recorded")
+        tracker.finish(exit_code)
+
+
+def mirror(tracker: Tracker, folder: RunFolder, config: Mapping[str, Any]) -> None:
+    """Send what the folder holds by now: a run that was cut short has less."""
+    headline = {key: value for key, value in headline_metrics(folder).items() if value is not None}
+    tracker.summary(headline)
+    _send_artifacts(tracker, folder, {"config": config, **headline})
+    for file in sorted((*folder.path.glob("plots/*.png"), *folder.path.glob("*/plots/*.png"))):
+        part = file.parent.parent.relative_to(folder.path)
+        tracker.image((Path("plots") / part / file.stem).as_posix(), file)
+    for name, rows in {"completions": _completions(folder), "evaluation": _answers(folder)}.items():
+        if rows:
+            tracker.table(name, rows)
 
 
 def headline_metrics(folder: RunFolder) -> dict[str, Any]:
@@ -54,33 +75,6 @@ def headline_metrics(folder: RunFolder) -> dict[str, Any]:
         "unparsed_rate": after.get("unparsed_rate"),
         "judge_cost": ((summary.get("judge") or {}).get("total") or {}).get("cost"),
     }
-
-
-def _answers_now(url: str) -> bool:
-    try:
-        urllib.request.urlopen(url, timeout=3).close()
-    except urllib.error.HTTPError:  # an answer
-        return True
-    except OSError:
-        return False
-    return True
-
-
-def _log_tables(run: wandb.Run, folder: RunFolder) -> None:
-    import wandb
-
-    tables = {"completions": _completions(folder), "evaluation": _answers(folder)}
-    logged = {
-        name: wandb.Table(columns=list(rows[0]), data=[list(row.values()) for row in rows])
-        for name, rows in tables.items()
-        if rows
-    }
-    if logged:
-        summary: Any = run.summary
-        step = summary.get(STEP)
-        run.log(logged if step is None else {STEP: step, **logged})
-    for table in logged.values():  # in a file by now; W&B holds on to the tables of 100 runs
-        table.data.clear()
 
 
 def _completions(folder: RunFolder) -> list[dict[str, Any]]:
@@ -115,33 +109,17 @@ def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
 
 
-def _log_artifacts(run: wandb.Run, folder: RunFolder) -> None:
-    import wandb
-
+def _send_artifacts(tracker: Tracker, folder: RunFolder, metadata: Mapping[str, Any]) -> None:
+    """The adapter, an output, which descends from the dataset, an input known by its contents."""
     data = _json(folder, folder.passport.name).get("dataset")
     if data:
         digest = "".join(part["sha256"][:8] for part in data.values())
-        dataset = wandb.Artifact(f"dataset-{digest}", type="dataset", metadata=data)
-        with dataset.new_file("fingerprint.json") as written:
-            json.dump(data, written, indent=2)
-        _publish(run, dataset, used=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            text = json.dumps(data, indent=2)
+            (Path(scratch) / "fingerprint.json").write_text(text, encoding="utf-8")
+            tracker.artifact(f"dataset-{digest}", "dataset", Path(scratch), data, used=True)
     if folder.adapter.is_dir():
-        config = {key: value for key, value in dict(run.config).items() if key != "_wandb"}
-        told = {"dataset": data, "config": config, **headline_metrics(folder)}
-        adapter = wandb.Artifact(f"adapter-{run.id}", type="model", metadata=told)
-        for file in sorted(filter(Path.is_file, folder.adapter.rglob("*"))):  # add_dir prints
-            adapter.add_file(str(file), name=str(file.relative_to(folder.adapter)))
-        _publish(run, adapter)
-
-
-def _publish(run: wandb.Run, artifact: wandb.Artifact, used: bool = False) -> None:
-    """Log an artifact, or (`used`) use it. W&B's own calls wait for the server; this does not."""
-    artifact.finalize()
-    interface = run._interface
-    assert interface is not None
-    interface.publish_artifact(
-        run, artifact, ["latest"], is_user_created=True, use_after_commit=used
-    )
+        tracker.artifact("adapter", "model", folder.adapter, {"dataset": data, **metadata})
 
 
 def _json(folder: RunFolder, name: str) -> dict[str, Any]:

@@ -8,7 +8,9 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from medgrpo.evaluation.generate import Generation, generate
+from medgrpo.evaluation.engines.base import Decoding, Generation
+from medgrpo.evaluation.engines.transformers_engine import TransformersEngine
+from medgrpo.model.base import Policy
 
 PROMPTS = [
     [{"role": "user", "content": " ".join(f"w{(7 * i + j) % 59}" for j in range(1 + 5 * i % 23))}]
@@ -16,8 +18,12 @@ PROMPTS = [
 ]
 
 
-def ask(model: Any, tokenizer: Any, batch_size: int = 4, **options: Any) -> list[Generation]:
-    return generate(model, tokenizer, PROMPTS, batch_size=batch_size, max_new_tokens=12, **options)
+def ask(
+    model: Any, tokenizer: Any, on_progress: Any = lambda answered: None, **options: Any
+) -> list[Generation]:
+    decoding = Decoding(**{"batch_size": 4, "max_new_tokens": 12, **options})
+    policy = Policy(model, tokenizer)
+    return TransformersEngine().generate(policy, PROMPTS, decoding, on_progress)
 
 
 def test_batches_answer_as_single_prompts_do(model: Any, tokenizer: Any) -> None:
@@ -40,7 +46,7 @@ def test_greedy_is_the_likeliest_token_whatever_the_model_carries(
         while len(ids) < start + 12 and ids[-1] != 1:
             ids.append(model(torch.tensor([ids])).logits[0, -1].argmax().item())
         text = tokenizer.decode(ids[start:], skip_special_tokens=True)
-        expected.append(Generation(text, len(ids) - start))
+        expected.append(Generation(text, len(ids) - start, ids[-1] != 1))
     model.generation_config.update(
         do_sample=True,
         temperature=0.6,
@@ -58,6 +64,18 @@ def test_tokens_count_the_end_token_and_no_padding(model: Any, tokenizer: Any) -
         ended = answer.tokens < 12
         assert "<" not in answer.text
         assert words == answer.tokens - 1 if ended else words in (11, 12)
+
+
+def test_what_has_no_end_token_was_cut_off(model: Any, tokenizer: Any) -> None:
+    """Also at the very last token: one that ends there is whole."""
+    longest = max(answer.tokens for answer in ask(model, tokenizer) if not answer.truncated)
+    for limit in (longest, longest - 1):
+        answers = ask(model, tokenizer, batch_size=5, max_new_tokens=limit)
+        cut = [answer for answer in answers if answer.truncated]
+        assert all(answer.tokens == limit for answer in cut)
+        assert {len(cut), len(answers)} != {0, 12}
+        whole = max(answer.tokens for answer in answers if not answer.truncated)
+        assert whole == limit if limit == longest else whole <= limit
 
 
 def test_every_end_token_of_the_model_ends_a_response(model: Any, tokenizer: Any) -> None:
@@ -141,7 +159,8 @@ def test_progress_and_template_arguments(model: Any, tokenizer: Any) -> None:
 
 
 def test_no_prompts_no_answers(model: Any, tokenizer: Any) -> None:
-    assert generate(model, tokenizer, [], batch_size=4, max_new_tokens=4) == []
+    policy = Policy(model, tokenizer)
+    assert TransformersEngine().generate(policy, [], Decoding(batch_size=4, max_new_tokens=4)) == []
 
 
 def test_sampling_varies_repeats_and_leaves_random_numbers_alone(
