@@ -41,8 +41,7 @@ def read(
 ) -> Prediction:
     """The prediction in `response` (of `tokens` tokens), read in the prompt's `style`.
 
-    `truncated`: it was cut off at the token limit. `sampled` are further responses, each with
-    whether it was.
+    `truncated`: it was cut off at its token limit; `sampled`: further responses, each with that.
     """
     predicted = predict(response, row, style, truncated=truncated)
     correct = None if row["label"] is None else predicted == row["label"]

@@ -48,7 +48,7 @@ def predictions(right: int, rows: int = 8) -> list[Prediction]:
         )
         answer = "<reasoning>\nSo.\n</reasoning>\n<answer>\naspirin\n</answer>"
         said, tokens = (answer, 20) if number < right else ("I cannot tell.", 40)
-        found.append(read(row, said, tokens, "reasoning", [said]))
+        found.append(read(row, said, tokens, "reasoning", [(said, False)]))
     return found
 
 
