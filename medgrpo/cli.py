@@ -30,10 +30,10 @@ from medgrpo.config.compose import Sweep
 from medgrpo.config.foreign import brought, read_yaml
 from medgrpo.config.overrides import quoted
 from medgrpo.config.provenance import CONF
+from medgrpo.config.terminal import printable
 from medgrpo.errors import RunStopped, UserError
 from medgrpo.rundir import FORMAT, RunFolder
 from medgrpo.sweep import compare_jobs, hydra_overrides, recorded_overrides
-from medgrpo.terminal import printable
 
 NEXT = "Choices: python -m medgrpo --help  The whole config: add --cfg job"
 

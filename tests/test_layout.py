@@ -21,7 +21,8 @@ FLOORS = """
     metrics
     answers
     dataset
-    rundir config errors
+    rundir config
+    errors
 """
 FLOOR = {room: -height for height, row in enumerate(FLOORS.splitlines()) for room in row.split()}
 ROOT_MODULES = "__init__ __main__ cli job launch run rundir sweep errors"

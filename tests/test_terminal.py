@@ -11,7 +11,7 @@ from judge.faults import NOTE
 from synthetic_runs import make_run
 
 from medgrpo.compare.__main__ import main as compare
-from medgrpo.terminal import printable
+from medgrpo.config.terminal import printable
 
 CONF = Path(__file__).parents[1] / "conf" / "hydra" / "medgrpo.yaml"
 CODES = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202e]")

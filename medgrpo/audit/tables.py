@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from medgrpo.audit.answers import GOLD
-from medgrpo.terminal import console as plain_console
+from medgrpo.config.terminal import console as plain_console
 
 _COLUMNS = {
     "mean": "mean",

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medgrpo.compare import report
+from medgrpo.config.terminal import printable
 from medgrpo.errors import UserError
-from medgrpo.terminal import printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -78,7 +78,7 @@ class Comparison:
 
 
 def cell(value: Any) -> Any:
-    """`value` as a spreadsheet shows it and does not calculate it (OWASP, "CSV Injection").
+    r"""`value` as a spreadsheet shows it and does not calculate it (OWASP, "CSV Injection").
 
     >>> [cell(v) for v in ('=HYPERLINK("http://x")', "-0.5", "lora.r=8", -0.5)]
     ['\'=HYPERLINK("http://x")', '-0.5', 'lora.r=8', -0.5]

@@ -21,14 +21,8 @@ from medgrpo.rundir import RunFolder
 from medgrpo.tracking.metrics_log import is_reward_mean, read_log
 
 POINTS = 200  # of a curve; more steps are averaged in bins
-CURVES = (
-    "reward",
-    "eval_score",
-    "loss",
-    "kl",
-    "entropy",
-    "completions/mean_length",
-)  # beside each reward's own
+# beside each reward's own
+CURVES = ("reward", "eval_score", "loss", "kl", "entropy", "completions/mean_length")
 NOT_A_SETTING = ("output_dir", "resume", "_wandb")  # of a config: where, and how often, it ran
 
 

@@ -17,8 +17,8 @@ from medgrpo.compare.conclusions import conclusions, differing, label, p_text
 from medgrpo.compare.records import RunRecord
 from medgrpo.compare.settings import Setting
 from medgrpo.compare.statistics import value_of
+from medgrpo.config.terminal import console as plain_console
 from medgrpo.metrics.recorded import format_number
-from medgrpo.terminal import console as plain_console
 
 COLUMNS = 80
 SCORE = "score (95 % CI)"

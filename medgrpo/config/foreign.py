@@ -32,7 +32,7 @@ _RESOLVER = re.compile(r"\$\{[^}]*[:$]")  # ${name:..}, also where the name is $
 
 _PLUGIN = re.compile(r"(hydra\._internal\.core_plugins|hydra_plugins)\.[\w.]+")  # installed ones
 _LOGGING = re.compile(
-    r"(logging|logging\.handlers|medgrpo\.terminal)\.[A-Z]\w*|ext://sys\.(stdout|stderr)"
+    r"(logging|logging\.handlers|medgrpo\.config\.terminal)\.[A-Z]\w*|ext://sys\.(stdout|stderr)"
 )
 _BUILT = {  # what may be called there, whoever asks for it
     "callbacks": re.compile(r"medgrpo\..+"),

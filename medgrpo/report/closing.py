@@ -10,9 +10,9 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from medgrpo.config.terminal import console as plain_console
 from medgrpo.metrics.recorded import Evaluation, format_interval, format_number
 from medgrpo.rundir import RunFolder
-from medgrpo.terminal import console as plain_console
 from medgrpo.tracking.metrics_log import read_log
 
 COLUMNS = 80

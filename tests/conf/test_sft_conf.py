@@ -73,7 +73,7 @@ def test_vllm_must_be_installed(installed: bool, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("importlib.util.find_spec", lambda name: installed or None)
     found = problems("trainer=none", "engine=vllm")
     assert list(found) == ([] if installed else ["engine"])
-    assert installed or "pip install 'medgrpo[vllm]'" in found["engine"]
+    assert installed or "pip install -e '.[vllm]'" in found["engine"]
 
 
 def test_a_prompt_typed_beats_the_one_that_sft_chooses() -> None:

@@ -167,5 +167,5 @@ def test_without_vllm_the_way_to_it_is_named(
     model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=r"pip install 'medgrpo\[vllm\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '\.\[vllm\]'"):
         ask(model, tokenizer)

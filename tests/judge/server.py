@@ -183,12 +183,12 @@ class Server:
         fault = self._fault(body)
         self.counts[fault or "good"] += 1
         shown = request.headers.get("Authorization", "")
-        if fault in KINDS:
-            return await KINDS[fault](request, self._reply(body, None), shown[len("Bearer ") :])
         if fault == "429":
             limited = _error(429, "slow down", "rate_limit_exceeded")
             limited.headers["Retry-After"] = self.retry_after
             return limited
+        if fault in KINDS:
+            return await KINDS[fault](request, self._reply(body, None), shown[len("Bearer ") :])
         if fault == "500":
             return _error(500, f"boom with {shown}", "server_error")
         if fault == "hang":

@@ -141,4 +141,4 @@ def test_where_it_is_not_installed_the_command_that_installs_it_is_named(monkeyp
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", ["tracking=trackio", "output_dir=x"], return_hydra_config=True)
     (problem,) = [found for found in validate(cfg) if found.key == "tracking"]
-    assert "pip install 'medgrpo[trackio]'" in problem.message
+    assert "pip install -e '.[trackio]'" in problem.message
