@@ -21,7 +21,8 @@ from medgrpo.answers.parse import predict
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.medqa import MedQA
 from medgrpo.dataset.prompt import Prompt
-from medgrpo.evaluation.generate import generate
+from medgrpo.evaluation.engines.base import Decoding
+from medgrpo.evaluation.engines.transformers_engine import TransformersEngine
 from medgrpo.model.base import Policy
 from medgrpo.model.huggingface import HuggingFaceModel
 
@@ -63,8 +64,10 @@ def main(model: str, data: str, rows: int = 200, batch: int = 16, tokens: int = 
     )
     examples: list[Example] = list(source.load()["train"].select(range(rows)))
     policy = HuggingFaceModel(name_or_path=model, device="cpu", dtype="float32").load(None)
+    engine = TransformersEngine()
     prompts = [PROMPT.messages(row) for row in examples]
-    generate(*policy, prompts[:1], batch_size=1, max_new_tokens=2)  # warm up
+    engine.generate(policy, prompts[:1], Decoding(batch_size=1, max_new_tokens=2))  # warm up
+    decoding = Decoding(batch_size=batch, max_new_tokens=tokens)
     singly, batched = [], []
     seconds = {"one at a time": 0.0, "batched": 0.0}
     for start in range(0, rows, BLOCK):
@@ -73,7 +76,7 @@ def main(model: str, data: str, rows: int = 200, batch: int = 16, tokens: int = 
         singly += one_at_a_time(policy, block, tokens)
         seconds["one at a time"] += time.perf_counter() - began
         began = time.perf_counter()
-        found = generate(*policy, block, batch_size=batch, max_new_tokens=tokens)
+        found = engine.generate(policy, block, decoding)
         batched += [answer.text for answer in found]
         seconds["batched"] += time.perf_counter() - began
         ratio = seconds["one at a time"] / seconds["batched"]

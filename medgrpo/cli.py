@@ -24,12 +24,27 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from medgrpo.config.compose import problems
+from medgrpo import __version__
+from medgrpo.config.check import check
+from medgrpo.config.compose import Sweep
+from medgrpo.config.foreign import brought, read_yaml
+from medgrpo.config.overrides import quoted
 from medgrpo.config.provenance import CONF
 from medgrpo.errors import RunStopped, UserError
-from medgrpo.sweep import compare_jobs, recorded_overrides
+from medgrpo.rundir import FORMAT, RunFolder
+from medgrpo.sweep import compare_jobs, hydra_overrides, recorded_overrides
+from medgrpo.terminal import printable
 
 NEXT = "Choices: python -m medgrpo --help  The whole config: add --cfg job"
+
+
+def help_item(override: str, choices: Sequence[str]) -> str:
+    """A line of --help (conf/hydra/medgrpo.yaml), with the choices that the config has."""
+    text = f"  {override:<30} one of {', '.join(choices)}"
+    return textwrap.fill(text, 80, subsequent_indent=" " * 4)
+
+
+OmegaConf.register_new_resolver("help_item", help_item, replace=True)
 
 
 def main(argv: list[str] | None = None, task: Callable[[DictConfig], object] | None = None) -> int:
@@ -48,11 +63,12 @@ def main(argv: list[str] | None = None, task: Callable[[DictConfig], object] | N
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, whole, instead of being printed
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sweep = None
     try:
-        argv, found = _checked(sys.argv[1:] if argv is None else argv)
-        if found:
-            return _refuse(found)
-        sys.argv = [sys.argv[0], *argv]
+        argv, problems, sweep = _checked(sys.argv[1:] if argv is None else argv)
+        if problems:
+            return _refuse(problems)
+        sys.argv = [sys.argv[0], *argv, *(hydra_overrides(sweep) if sweep else [])]
         hydra_main(config_path=str(CONF), config_name="config", version_base="1.3")(started)()
     except (UserError, RunStopped) as error:
         return _report_error(error)
@@ -62,13 +78,14 @@ def main(argv: list[str] | None = None, task: Callable[[DictConfig], object] | N
     except Exception:
         return _failed(argv or [])
     finally:
-        compare_jobs()
+        if sweep:
+            compare_jobs(Path(sweep.folder))
     return 0
 
 
 def _report_error(error: UserError | RunStopped) -> int:
     """Show what ended the command; returns its exit code."""
-    print(f"medgrpo: {error}", file=sys.stderr)
+    print(f"medgrpo: {printable(error)}", file=sys.stderr)
     return 2 if isinstance(error, UserError) else 1
 
 
@@ -78,15 +95,15 @@ def _task(cfg: DictConfig) -> float:
     return run_job(cfg)
 
 
-def _checked(argv: list[str]) -> tuple[list[str], list[str]]:
-    """The command in Hydra's words, and what is wrong with it."""
+def _checked(argv: list[str]) -> tuple[list[str], list[str], Sweep | None]:
+    """The command in Hydra's words, what is wrong with it, and the sweep that it starts."""
     try:
         args = _parsed(argv)
         argv = list(_translated(_resumed(argv, args)))
         args = _parsed(argv)
     except UserError as error:
-        return argv, [str(error)]
-    return argv, [] if _is_question(args) else problems(args)
+        return argv, [str(error)], None
+    return argv, *(([], None) if _is_question(args) else check(args))
 
 
 def _is_question(args: Namespace) -> bool:
@@ -97,23 +114,23 @@ def _is_question(args: Namespace) -> bool:
 def _failed(argv: list[str]) -> int:
     """Tell of the exception at hand: a question about what cannot be composed, or an error."""
     args = _parsed(argv)
-    found = problems(args) if _is_question(args) else []
-    if found:
-        return _refuse(found)
-    traceback.print_exc()
+    problems = check(args)[0] if _is_question(args) else []
+    if problems:
+        return _refuse(problems)
+    print(printable(traceback.format_exc()), end="", file=sys.stderr)
     return 1
 
 
-def _refuse(found: Sequence[str]) -> int:
+def _refuse(problems: Sequence[str]) -> int:
     """Show the problems: one line each, folded only where a person reads them."""
-    count = f"{len(found)} problem{'s' if len(found) > 1 else ''}"
+    count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
     print(f"medgrpo: {count}, nothing was started", file=sys.stderr)
     width = shutil.get_terminal_size().columns if sys.stderr.isatty() else sys.maxsize
     fold = textwrap.TextWrapper(
         width, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False
     )
-    for problem in found:
-        print(fold.fill(problem), file=sys.stderr)
+    for problem in problems:
+        print(printable(fold.fill(problem)), file=sys.stderr)
     print(NEXT, file=sys.stderr)
     return 2
 
@@ -136,16 +153,16 @@ def _parsed(argv: list[str]) -> Namespace:
 
 
 def _translated(argv: list[str]) -> Iterator[str]:
-    """The command in the words that Hydra needs for two things that users should not need.
+    """The command in the words that Hydra needs for three things that users should not need.
 
-    `trainer.args.X` may be any field of TRL's config, also one that no YAML lists; `output_dir`
-    is where Hydra puts the run, or the sweep.
+    `trainer.args.X` may be any field of TRL's config and `model.X` any parameter of the model's
+    class, also one that no YAML lists; `output_dir` is where Hydra puts the run, or the sweep.
     """
     for arg in argv:
-        if arg.startswith(("trainer.args.", "first_trainer.args.")):
+        if arg.startswith(("trainer.args.", "first_trainer.args.", "model.")):
             yield f"++{arg}"
         elif arg.startswith("output_dir="):
-            folder = _quoted(arg.partition("=")[2])
+            folder = quoted(arg.partition("=")[2])
             yield from (f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}")
         else:
             yield arg
@@ -162,25 +179,29 @@ def _resumed(argv: list[str], args: Namespace) -> list[str]:
         return argv
     if "output_dir" in typed:
         raise UserError("resume: a run resumes in its own folder; leave out output_dir")
+    _refuse_other_format(Path(folder))
     sweep = recorded_overrides(folder)
     if sweep is not None:
-        kept = [line for line in sweep if _key(line) not in typed]
+        kept = brought(sweep, folder, typed)
         flag = [] if args.multirun else ["--multirun"]
-        return [*flag, *argv, *kept, f"hydra.sweep.dir={_quoted(folder)}"]
+        return [*flag, *argv, *kept, f"hydra.sweep.dir={quoted(folder)}"]
     recorded = Path(folder) / ".hydra" / "overrides.yaml"
     if not recorded.is_file():
         raise UserError(f"resume (command line): {folder} is no run folder (no {recorded} there)")
     if args.multirun:
         raise UserError(f"resume: {folder} is one run and no sweep; leave out -m")
-    kept = [str(line) for line in OmegaConf.load(recorded) if _key(str(line)) not in typed]
-    return [*argv, *kept, f"hydra.run.dir={_quoted(folder)}"]
+    kept = brought(read_yaml(recorded), folder, typed)
+    return [*argv, *kept, f"hydra.run.dir={quoted(folder)}"]
 
 
-def _quoted(value: str) -> str:
-    """A path as Hydra reads it whole, whatever signs it holds."""
-    if value[:1] in ("", "'", '"'):
-        return value
-    return "'" + value.replace("'", "\\'") + "'"
+def _refuse_other_format(folder: Path) -> None:
+    """A run, or a job of a sweep, that another version wrote would go on under other settings."""
+    for summary in (*folder.glob("summary.json"), *folder.glob("*/summary.json")):
+        if writer := RunFolder(summary.parent).other_writer():
+            raise UserError(
+                f"resume: {summary.parent} was written by {writer}, and this is medgrpo "
+                f"{__version__} in format {FORMAT}: resume it with that version, or run it anew"
+            )
 
 
 def _key(override: str) -> str:

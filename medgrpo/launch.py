@@ -21,7 +21,7 @@ from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from medgrpo.errors import UserError
+from medgrpo.errors import RunStopped, UserError
 from medgrpo.rundir import RunFolder
 
 
@@ -35,7 +35,7 @@ def run_apart(cfg: DictConfig) -> dict[str, Any]:
     processes = cfg.launch.nproc_per_node
     torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
     command = [sys.executable, "-m", *(torchrun if processes > 1 else []), "medgrpo.launch"]
-    env = {"ACCELERATE_USE_CPU": "true"} if cfg.model.device == "cpu" else {}
+    env = {"ACCELERATE_USE_CPU": "true"} if _device(cfg) == "cpu" else {}
     with subprocess.Popen([*command, str(folder.path)], env={**os.environ, **env}) as process:
         try:
             code = process.wait()
@@ -48,8 +48,9 @@ def run_apart(cfg: DictConfig) -> dict[str, Any]:
         if folder.summary.get("status") in (None, "running"):  # killed, or never came so far
             folder.update_summary(status="failed", error=f"its process ended with exit code {code}")
         message = str(folder.summary.get("error"))
-        if message.startswith("UserError: "):
-            raise UserError(message.removeprefix("UserError: "))
+        for kind in (UserError, RunStopped):
+            if message.startswith(f"{kind.__name__}: "):
+                raise kind(message.removeprefix(f"{kind.__name__}: "))
         raise RuntimeError(f"the job's process ended with exit code {code}: {message}")
     return folder.summary
 
@@ -69,15 +70,20 @@ def main(folder: Path) -> None:
             logging.config.dictConfig(log_config)
         else:
             cfg.output_dir = stack.enter_context(_scratch(folder))
-            cfg.tracking.mode = "disabled"
+            cfg.tracking = {"_target_": "medgrpo.tracking.base.NullTracker"}
             stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
-        if cfg.model.device == "cuda" and "LOCAL_RANK" in os.environ:
+        if _device(cfg) == "cuda" and "LOCAL_RANK" in os.environ:
             import torch
 
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         from medgrpo.run import run
 
         run(cfg)
+
+
+def _device(cfg: DictConfig) -> str:
+    """Where the model goes: a model of one's own may leave that to the profile."""
+    return cfg.model.get("device", cfg.profile.device)
 
 
 def _scratch(folder: Path) -> tempfile.TemporaryDirectory[str]:
@@ -91,4 +97,7 @@ def _scratch(folder: Path) -> tempfile.TemporaryDirectory[str]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    try:
+        main(Path(sys.argv[1]))
+    except (UserError, RunStopped):
+        sys.exit(1)  # told by the process that started this one

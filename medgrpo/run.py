@@ -15,10 +15,17 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from medgrpo.dataset.base import Benchmark
 from medgrpo.dataset.fit import add_prompts, fingerprint
+from medgrpo.dataset.prompt import Prompt
+from medgrpo.evaluation.engines.base import Engine
+from medgrpo.evaluation.export import Export
+from medgrpo.evaluation.heldout import HeldOut
 from medgrpo.evaluation.write import write_evaluation
 from medgrpo.judge.client import Judge
-from medgrpo.model.base import Policy
+from medgrpo.metrics.base import Metric, require
+from medgrpo.model.base import Model, Policy
+from medgrpo.model.lora import LoRA
 from medgrpo.model.memory import MemoryWorkload
 from medgrpo.model.preflight import preflight
 from medgrpo.model.save import save_policy
@@ -28,8 +35,10 @@ from medgrpo.report.plots import plot_run
 from medgrpo.report.run_report import write_report
 from medgrpo.rewards.base import Reward
 from medgrpo.rundir import RunFolder
+from medgrpo.tracking.base import Tracker
+from medgrpo.tracking.mirror import tracked
 from medgrpo.tracking.names import swept_overrides
-from medgrpo.trainer.base import Trainer
+from medgrpo.trainer.base import Trainer, Training
 
 log = logging.getLogger(__name__)
 
@@ -44,57 +53,73 @@ def run(cfg: DictConfig) -> float:
         folder = stack.enter_context(RunFolder(cfg.output_dir))
         log.info("profile: %s (%s)", cfg.profile.name, cfg.profile.summary)
 
-        dataset, model, lora = build(cfg.dataset), build(cfg.model), build(cfg.lora)
-        first, trainer = build(cfg.first_trainer), build(cfg.trainer)
-        evaluation = build(cfg.evaluation)
+        dataset: Benchmark = build(cfg.dataset)
+        model: Model = build(cfg.model)
+        lora: LoRA | None = build(cfg.lora)
+        first: Trainer | None = build(cfg.first_trainer)
+        trainer: Trainer = build(cfg.trainer)
+        engine: Engine = build(cfg.engine)
+        evaluation: HeldOut = build(cfg.evaluation)
+        metrics: dict[str, Metric] = {
+            key: build(node, name=key) for key, node in cfg.metrics.items()
+        }
+        metric = require(metrics, dataset.primary_metric).name
         sizes = dataset.max_prompt_tokens, evaluation.max_new_tokens, evaluation.batch_size
         loads = [MemoryWorkload.of(part.args, *sizes) for part in (first, trainer) if part]
-        preflight(model, lora, loads, folder.path, dataset.hub_id)
+        preflight(
+            model, lora, loads, folder.path, dataset.hub_id, merged=cfg.export.get("merged", False)
+        )
 
         data = dataset.load()
-        prompt = build(cfg.prompt)
-        judge = open_judge(cfg, folder, stack)
+        prompt: Prompt = build(cfg.prompt)
+        judging = stack.enter_context(ExitStack())  # ends before the report, which has its bill
+        judge = open_judge(cfg, judging, folder)
         rewards = build_rewards(cfg, judge)
 
         seed_everything(cfg.seed)
         policy = model.load(lora)
-        warn_of_unused_gpu(cfg)
-        budget = dataset.max_prompt_tokens, dataset.over_length
-        data = add_prompts(data, prompt, policy.tokenizer, *budget)
+        warn_of_unused_gpu(policy)
+        data = add_prompts(
+            data, prompt, policy.tokenizer, dataset.max_prompt_tokens, dataset.over_length
+        )
         if not folder.passport.exists():
             folder.write_passport(overrides=overrides(), seed=cfg.seed, dataset=fingerprint(data))
 
         config = plain(cfg)
-        tracking = stack.enter_context(build(cfg.tracking))
-        tracked = tracking.start(folder, config, **describe(cfg))
+        tracker: Tracker = build(cfg.tracking)
+        stack.enter_context(tracked(tracker, folder, config, **describe(cfg)))
 
-        metric = dataset.primary_metric
-        reading = {"prompt": prompt, "primary_metric": metric}
+        reading: dict[str, Any] = {
+            "engine": engine, "prompt": prompt, "metrics": metrics, "primary_metric": metric
+        }  # fmt: skip
         evaluate = partial(evaluation, **reading)
         rows = data[evaluation.split]
         held_out = partial(evaluate, policy, rows, rewards)
         trainings = trainings_of(first, trainer, policy, folder)
 
         with trainer.starting_point(policy):
-            stages = {"before": held_out()}
+            stages = {"before" if trainings else "after": held_out()}
         for stage, (part, place) in trainings.items():
-            part.train(
-                policy, data, rewards=rewards, prompt=prompt, folder=place, tracked=tracked,
-                seed=cfg.seed, score=partial(evaluation.score, policy, **reading),
-            )  # fmt: skip
+            part.train(Training(
+                policy=policy, data=data, rewards=rewards, prompt=prompt, folder=place,
+                tracker=tracker, seed=cfg.seed, score=evaluation.scorer(policy, **reading),
+            ))  # fmt: skip
             stages[stage] = held_out()
-        result = stages.setdefault("after", stages["before"])
+        result = stages["after"]
 
-        figures = write_evaluation(folder, stages, metric, evidently=evaluation.evidently)
+        evaluated = write_evaluation(
+            folder, stages, metrics, metric, evidently=evaluation.evidently
+        )
         if trainings:
-            save_policy(policy, folder.adapter, model_card(config, figures))
-            build(cfg.export)(model, policy, folder, rows, result, evaluate=evaluate)
+            save_policy(policy, folder.adapter, model_card(config, evaluated))
+            export: Export = build(cfg.export)
+            export(model, policy, folder, rows, result, evaluate=evaluate)
         for _, place in trainings.values():
-            plot_run(place, tracked)
-        spent = {"judge": judge.report()} if judge else {}
-        folder.update_summary(score=result.score, primary_metric=metric, **spent)
+            plot_run(place)
+        judging.close()
+        folder.update_summary(score=result.score, primary_metric=metric)
         write_report(folder)
-        closing_table(folder, metric)
+        closing_table(folder)
     return math.nan if result.score is None else result.score
 
 
@@ -114,23 +139,28 @@ def trainings_of(
     return trainings | ({"after": (trainer, folder)} if trainer.changes(policy) else {})
 
 
-def open_judge(cfg: DictConfig, folder: RunFolder, stack: ExitStack) -> Judge | None:
-    """The judge, if a reward asks for one: tried before a model is loaded, summed up at the end."""
+def open_judge(cfg: DictConfig, stack: ExitStack, folder: RunFolder | None = None) -> Judge | None:
+    """The judge, if a reward asks for one, tried at once; `stack` closes it.
+
+    What it was asked and cost is in the summary of `folder` then.
+    """
     if not any("judge" in node for node in cfg.rewards.values()):
         return None
     judge: Judge = build(cfg.judge)
     stack.callback(judge.close)
     judge.preflight()
-    stack.callback(lambda: folder.update_summary(judge=judge.report()))
+    if folder is not None:
+        stack.callback(lambda: folder.update_summary(judge=judge.report()))
     return judge
 
 
 def build_rewards(cfg: DictConfig, judge: Judge | None) -> list[Reward]:
     """The rewards, named by their keys; one judge serves all that ask for one."""
-    return [
+    rewards: list[Reward] = [
         build(node, name=key, **({"judge": judge} if "judge" in node else {}))
         for key, node in cfg.rewards.items()
     ]
+    return rewards
 
 
 def seed_everything(seed: int) -> None:
@@ -143,11 +173,11 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def warn_of_unused_gpu(cfg: DictConfig) -> None:
+def warn_of_unused_gpu(policy: Policy) -> None:
     """Tell a user with a CUDA GPU who runs on the CPU how to ask for the real recipe."""
     import torch
 
-    if cfg.model.device == "cpu" and torch.cuda.is_available():
+    if policy.model.device.type == "cpu" and torch.cuda.is_available():
         log.info("This machine has a CUDA GPU; profile=gpu runs the published recipe on it.")
 
 

@@ -22,13 +22,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from medgrpo import __version__
+from medgrpo.errors import RunStopped
+
+FORMAT = 1  # of a run folder, in its summary; raised when an older one can no longer be resumed
+
 
 class RunFolder:
     """The files of one run; as a context manager, also the run's status in summary.json.
 
     `with RunFolder(path) as folder` writes status `running` at once. At the end it is `finished`,
-    `failed` (with `error`) or `interrupted` (Ctrl-C, SIGTERM turned into SystemExit), with
-    `wall_seconds` of this process. Exceptions pass through.
+    `stopped` (by a limit of the user's, told in `error`), `failed` (with `error`) or `interrupted`
+    (Ctrl-C, SIGTERM turned into SystemExit), with `wall_seconds` of this process. Exceptions pass
+    through.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -46,15 +52,14 @@ class RunFolder:
         self.summary_file = self.path / "summary.json"
         self.passport = self.path / "passport.json"
         self.report = self.path / "report.html"
-        self.label = ""  # of the metrics of a part, in W&B
-        self.summary: dict[str, Any] = {}  # what run.py adds: score, figures, wandb_id
+        self.label = ""  # of the metrics of a part, in a tracker
+        self.summary: dict[str, Any] = {}  # what run.py and trackers add: score, wandb_id
         self._start = 0.0
 
     def __enter__(self) -> Self:
-        """Start (or, in a folder that has been used, start again) under the known wandb_id."""
+        """Start (or, in a folder that has been used, start again) under the ids in trackers."""
         known = self.read_summary()
-        if "wandb_id" in known:
-            self.summary["wandb_id"] = known["wandb_id"]
+        self.summary |= {key: value for key, value in known.items() if key.endswith("_id")}
         self._start = time.monotonic()
         started = datetime.now(UTC).isoformat(timespec="seconds")
         process = f"{platform.node()}:{os.getpid()}"
@@ -72,6 +77,7 @@ class RunFolder:
             self.update_summary(status="finished", wall_seconds=seconds)
         else:
             status = "failed" if isinstance(error, Exception) else "interrupted"
+            status = "stopped" if isinstance(error, RunStopped) else status
             text = f"{type(error).__name__}: {error}".removesuffix(": ")
             self.update_summary(status=status, error=text, wall_seconds=seconds)
 
@@ -81,9 +87,9 @@ class RunFolder:
         part.label = f"{name}/"
         return part
 
-    def update_summary(self, **figures: Any) -> None:
-        """Add figures to the summary and write it now: a killed run keeps what it knew."""
-        self.summary.update(figures)
+    def update_summary(self, **values: Any) -> None:
+        """Add to the summary and write it now: a killed run keeps what it knew."""
+        self.summary.update(values, format=FORMAT, medgrpo=__version__)
         self.write_json(self.summary_file, nan_to_null(self.summary))
 
     def read_summary(self) -> dict[str, Any]:
@@ -91,6 +97,21 @@ class RunFolder:
         if not self.summary_file.exists():
             return {}
         return json.loads(self.summary_file.read_text(encoding="utf-8"))
+
+    def other_writer(self) -> str | None:
+        """The version that wrote a folder of another format; None for one that can be resumed.
+
+        A folder without a number is of a time before; its passport names version and commit.
+        """
+        summary = self.read_summary()
+        if not summary or summary.get("format") == FORMAT:
+            return None
+        passport = json.loads(self.passport.read_text("utf-8")) if self.passport.exists() else {}
+        installed = passport.get("libraries", {}).get("medgrpo", "of unknown version")
+        version = summary.get("medgrpo", installed)
+        commit = passport.get("git_commit")
+        at = f" at commit {commit[:12]}" if commit else ""
+        return f"medgrpo {version}{at} in format {summary.get('format', 0)}"
 
     def write_json(self, name: str | Path, obj: Any) -> None:
         """Write JSON at `name` in the folder. ValueError for NaN, which JSON does not have."""

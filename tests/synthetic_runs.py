@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from medgrpo.evaluation.intervals import wilson
+from medgrpo.metrics.intervals import wilson
 from medgrpo.rundir import RunFolder
 
 HOSTILE = "</script><img src=x onerror=\"document.title='owned'\"> & <b>bold</b>"
@@ -22,11 +22,12 @@ def make_run(
     seed: int = 1,
     steps: int = 20,
     rows: int = 40,
+    number: int = 0,
     **summary: object,
 ) -> RunFolder:
-    """A finished run that answered the first `accuracy` of its rows right."""
+    """A finished run (a sweep's job `number`) with the first `accuracy` of its rows right."""
     folder = RunFolder(path)
-    _write_hydra(path, dataset, rank, weight, seed)
+    _write_hydra(path, number, dataset=dataset, rank=rank, weight=weight, seed=seed)
     correct = round(accuracy * rows)
     noise = random.Random(f"{path.name}{seed}")
     folder.metrics.write_text("".join(map(_metrics_line, range(1, steps + 1), [noise] * steps)))
@@ -65,7 +66,21 @@ def make_sweep(path: Path, **kwargs: object) -> Path:
     return path
 
 
-def _write_hydra(path: Path, dataset: str, rank: int, weight: float, seed: int) -> None:
+def make_settings(path: Path, accuracies: dict[int, list[float]], **kwargs: object) -> Path:
+    """A sweep over ranks of LoRA, in this order, with an accuracy for each of seeds 1, 2, ..."""
+    for rank, of_seeds in accuracies.items():
+        for seed, accuracy in enumerate(of_seeds, start=1):
+            number = len(list(path.glob("*")))
+            make_run(
+                path / f"{rank}_{seed}",
+                accuracy=accuracy, rank=rank, seed=seed, number=number, **kwargs,
+            )  # fmt: skip
+    return path
+
+
+def _write_hydra(
+    path: Path, number: int, *, dataset: str, rank: int, weight: float, seed: int
+) -> None:
     typed = {"dataset": dataset, "lora.r": rank, "rewards.tags.weight": weight, "seed": seed}
     config = {
         "dataset": {
@@ -81,7 +96,8 @@ def _write_hydra(path: Path, dataset: str, rank: int, weight: float, seed: int) 
         "seed": seed,
         "output_dir": "${hydra:runtime.output_dir}",
     }
-    hydra = {"hydra": {"runtime": {"choices": {"dataset": dataset, "model": "tiny"}}}}
+    choices = {"dataset": dataset, "model": "tiny"}
+    hydra = {"hydra": {"runtime": {"choices": choices}, "job": {"num": number}}}
     overrides = [f"{key}={value}" for key, value in typed.items()] + ["++trainer.args.max_steps=20"]
     (path / ".hydra").mkdir(parents=True)
     for name, content in {"overrides": overrides, "config": config, "hydra": hydra}.items():

@@ -71,6 +71,7 @@ WRONG_VALUES = [
     bad("rewards.response_format.weight=heavy", "rewards.response_format.weight", "number"),
     bad("rewards.response_format.weight=nan", "rewards.response_format.weight", "finite"),
     bad("rewards.response_format.name=x", "rewards.response_format.name", "key"),
+    bad("+metrics.accuracy.name=x", "metrics.accuracy.name", "key"),
     bad("trainer.args.learning_rate=0", "trainer.args.learning_rate", "greater than 0"),
     bad("trainer.args.max_completion_length=0", "trainer.args.max_completion_length", "1"),
     bad("trainer.args.loss_type=gpro", "trainer.args.loss_type", "'dr_grpo'"),
@@ -111,9 +112,13 @@ CONTRADICTIONS = [
     bad("trainer.args.max_steps=0", "trainer.args.max_steps", "trainer=none"),
     bad("trainer.args.auto_find_batch_size=true", "trainer.args.auto_find_batch_size", "TRL"),
     bad("rewards=[]", "rewards", "'rewards=["),
+    bad("metrics=[]", "metrics", "'metrics=["),
     bad("dataset.source=path", "dataset.path", "FILE"),
     bad("dataset.source=path dataset.path=no.json", "dataset.path", "no.json"),
     bad("dataset.path=rows.json", "dataset.path", "dataset.source=sample"),
+    bad("dataset.primary_metric=list_f2", "dataset.primary_metric", "did you mean list_f1?"),
+    bad("~metrics.accuracy", "dataset.primary_metric (conf/dataset/medqa.yaml)", "accuracy_par"),
+    bad("+metrics.recall._target_=medgrpo.metrics.table.Accuracy", "metrics.recall", "another"),
     bad("model.adapter=nowhere", "model.adapter", "nowhere"),
     bad("model.name_or_path=./nowhere", "model.name_or_path", "./nowhere"),
     bad("lora=none lora.r=8", "lora.r", "null"),
@@ -134,6 +139,7 @@ SPELLING = [
     bad("lora.r=8,16", "lora.r=8,16", "add -m"),
     bad("lora.r=8 lora.r=16", "lora.r", "more than once"),
     bad("-m lora.r=8,4,8 seed=1", "the same job more than once: lora.r=8 seed=1"),
+    bad("-m seed=1,2 hydra.sweep.dir=x/${nope}", "sweep", "'nope' not found"),
     bad("model=tiny model=tiny", "model", "more than once"),
     bad("+lora.r=8", "lora.r", "drop the +"),
     bad("seed=1 --fast", "--fast", "unrecognized"),
@@ -339,7 +345,8 @@ def test_a_folder_that_holds_a_run_is_not_written_over(medgrpo, tmp_path, made, 
     before = tree(tmp_path)
     done = medgrpo(*argv, "seed=1", "output_dir=used")
     assert done.returncode == 2
-    assert "output_dir (command line): used holds a run or sweep; resume=used resumes" in done.stderr
+    holds = "output_dir (command line): used holds a run or sweep; resume=used resumes"
+    assert holds in done.stderr
     assert tree(tmp_path) == before
 
 
@@ -400,6 +407,7 @@ def test_help_fits_a_screen_and_a_half(medgrpo):
     assert len(lines) <= 48
     assert max(map(len, lines)) <= 80
     groups = ["dataset: bioasq, ", "lora: ", "rewards: formats, judges", "trainer: grpo"]
+    groups += ["metrics: standard", "dataset.primary_metric=KEY     one of accuracy, "]
     for part in [*groups, "--cfg job", "--info defaults", "-sc install=bash", "Exit codes"]:
         assert part in done.stdout
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from conftest import ROOT, run_medgrpo
@@ -53,7 +54,55 @@ def test_everything_of_ones_own_took_part(followed):
     brevity = [row["rewards/brevity/mean"] for row in rows if "rewards/brevity/mean" in row]
     assert len(brevity) == 2
     assert json.loads((run / "summary.json").read_text())["status"] == "finished"
-    assert "accuracy" in json.loads((run / "evaluation.json").read_text())["after"]
+    after = json.loads((run / "evaluation.json").read_text())["after"]
+    assert after["primary_metric"] == "exact_match"
+    assert after["primary"] == after["accuracy"]  # rows with a label: these two are one
+    tokens = [row["tokens"] for row in pq.read_table(run / "predictions.parquet").to_pylist()]
+    assert 8 < max(tokens) <= 24  # answered by the engine that asks again
+
+
+def diary(run: Path) -> list[str]:
+    return (run / "diary.txt").read_text().splitlines()
+
+
+def steps(run: Path) -> list[str]:
+    return [line.partition(":")[0] for line in diary(run) if line.startswith("step ")]
+
+
+def test_ones_own_tracker_is_sent_the_run_from_start_to_finish(followed):
+    run = followed / "mine" / "run"
+    assert diary(run)[0].startswith("start ")
+    assert diary(run)[0].endswith(", seed 7")
+    assert list(dict.fromkeys(steps(run))) == ["step 1", "step 2"]
+    held_out = json.loads((run / "evaluation.json").read_text())["after"]["n"]
+    assert diary(run)[-2:] == [f"table evaluation: {held_out} rows", "finish 0"]
+
+
+def test_ones_own_loss_is_the_one_that_is_trained_by(followed):
+    """The first step of the same run with the shipped trainer: another loss, same completions."""
+    short = ["trainer.args.max_steps=1", "trainer.validation_rows=0", "evaluation.limit=0"]
+    own = ["--config-dir", "mine/conf", "experiment=mine", "tracking=local", *short]
+    path = f"{followed / 'mine'}:{ROOT}"
+    done = run_medgrpo(followed, *own, "trainer=grpo", "output_dir=plain", PYTHONPATH=path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ours, plain = (first_step(followed / run) for run in ("mine/run", "plain"))
+    assert ours["loss"] == pytest.approx(0.5 * plain["loss"], rel=1e-4)
+    assert ours["reward"] == plain["reward"]
+
+
+def first_step(run: Path) -> dict:
+    return json.loads((run / "metrics.jsonl").read_text().splitlines()[0])
+
+
+@pytest.mark.slow
+def test_of_two_processes_one_has_the_tracker(followed):
+    own = ["--config-dir", "mine/conf", "experiment=mine", "launch.nproc_per_node=2"]
+    short = ["trainer.args.max_steps=2", "evaluation.limit=4", "output_dir=two"]
+    done = run_medgrpo(followed, *own, *short, PYTHONPATH=f"{followed / 'mine'}:{ROOT}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert steps(followed / "two") == steps(followed / "mine" / "run")
+    assert [line.split()[0] for line in diary(followed / "two")].count("start") == 1
+    assert diary(followed / "two")[-1] == "finish 0"
 
 
 def test_ones_own_bounds_and_trust_count(followed):

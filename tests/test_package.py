@@ -21,8 +21,13 @@ def unpacked(tmp_path_factory):
 
 
 def medgrpo(site, cwd, *overrides):
+    return python(site, cwd, "-m", "medgrpo", *overrides)
+
+
+def python(site, cwd, *arguments):
+    """Python with the unpacked wheel and without this checkout."""
     return subprocess.run(
-        [sys.executable, "-m", "medgrpo", *overrides],
+        [sys.executable, *arguments],
         cwd=cwd,
         env={"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin", "HOME": str(cwd)},
         capture_output=True,
@@ -59,3 +64,18 @@ def test_wheel_runs(unpacked, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").exists()
+
+
+def test_wheel_teaches_the_prompts_that_it_ships(unpacked, tmp_path):
+    """`python -m medgrpo.model.tiny.build` takes minutes; its first lessons need all its files."""
+    taught = (
+        "from random import Random\n"
+        "from medgrpo.model.tiny.build import MIX, lessons\n"
+        "for name, style, _ in MIX:\n"
+        "    print(lessons.clean_lesson(name, Random(1), style).messages[0]['content'])"
+    )
+    done = python(unpacked, tmp_path, "-c", taught)
+    assert done.returncode == 0, done.stderr
+    assert "<reasoning>" in done.stdout
+    usage = python(unpacked, tmp_path, "-m", "medgrpo.model.tiny.build", "--help")
+    assert usage.stdout.startswith("usage:"), usage.stderr

@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import medgrpo
 from medgrpo import rundir
+from medgrpo.errors import RunStopped
 from medgrpo.rundir import RunFolder
 
 
@@ -35,6 +37,7 @@ def test_a_finished_run_leaves_its_figures(tmp_path):
     ("error", "status", "text"),
     [
         (ValueError("no such column"), "failed", "ValueError: no such column"),
+        (RunStopped("too dear"), "stopped", "RunStopped: too dear"),
         (KeyboardInterrupt(), "interrupted", "KeyboardInterrupt"),
         (SystemExit(143), "interrupted", "SystemExit: 143"),
     ],
@@ -56,6 +59,28 @@ def test_a_second_start_forgets_the_error_and_keeps_the_wandb_id(tmp_path):
     assert left["status"] == "finished"
     assert left["wandb_id"] == "abc"
     assert "error" not in left
+
+
+@pytest.mark.parametrize(
+    ("written", "writer"),
+    [
+        ({"format": rundir.FORMAT, "medgrpo": "9"}, None),
+        ({"format": 99, "medgrpo": "9.0"}, "medgrpo 9.0 in format 99"),
+        ({"status": "finished"}, "medgrpo of unknown version in format 0"),
+        (None, None),
+    ],
+)
+def test_a_folder_names_the_version_that_wrote_another_format(tmp_path, written, writer):
+    if written is not None:
+        (tmp_path / "summary.json").write_text(json.dumps(written))
+    assert RunFolder(tmp_path).other_writer() == writer
+
+
+def test_a_run_can_be_resumed_by_the_version_that_wrote_it(tmp_path):
+    with RunFolder(tmp_path) as folder:
+        assert RunFolder(tmp_path).other_writer() is None
+    assert summary(folder)["format"] == rundir.FORMAT
+    assert summary(folder)["medgrpo"] == medgrpo.__version__
 
 
 def test_an_undefined_figure_does_not_lose_the_summary(tmp_path):

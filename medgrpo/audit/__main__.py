@@ -12,13 +12,12 @@ something failed, 2 the user's input.
 from __future__ import annotations
 
 import argparse
-import asyncio
-import inspect
 import logging
 import math
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
+from copy import deepcopy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +26,10 @@ from omegaconf import DictConfig
 from medgrpo.audit.answers import GOLD, WRONG, candidates
 from medgrpo.audit.figures import exploits, figures, totals
 from medgrpo.audit.tables import show
+from medgrpo.dataset.base import Benchmark
 from medgrpo.dataset.example import Example
 from medgrpo.errors import RunStopped, UserError
-from medgrpo.judge.client import Judge
+from medgrpo.evaluation.rewarded import score_responses
 from medgrpo.rewards.base import JudgedReward, Reward
 
 if TYPE_CHECKING:
@@ -59,18 +59,18 @@ def audit(cfg: DictConfig, count: int) -> None:
 
     Raises RunStopped, naming the exploits, when the weighted rewards prefer one to gold.
     """
-    from medgrpo.run import build_rewards
+    from medgrpo.run import build_rewards, open_judge
     from medgrpo.rundir import RunFolder, nan_to_null
 
     rows = held_out(cfg, count)
     others = [*rows[1:], rows[0]]
     answers = [candidates(*pair, cfg.prompt.style) for pair in zip(rows, others, strict=True)]
     with ExitStack() as stack:
-        judge = open_judge(cfg, cfg.judge, stack)
+        judge = open_judge(cfg, stack)
         rewards = build_rewards(cfg, judge)
         log.info("audit: %d answers to %d rows", sum(map(len, answers)), len(rows))
         scores = scored(rewards, rows, answers)
-        again = build_rewards(cfg, open_judge(cfg, with_fresh_cache(cfg.judge), stack))
+        again = build_rewards(cfg, open_judge(with_fresh_cache(cfg), stack))
         retest = scored_again(again, rows, answers)
         bill = judge.report() if judge else None
     judged = [reward.__name__ for reward in rewards if isinstance(reward, JudgedReward)]
@@ -98,28 +98,18 @@ def held_out(cfg: DictConfig, count: int) -> list[Example]:
     """The first `count` rows of the split that the run will be evaluated on."""
     from medgrpo.run import build
 
-    split = build(cfg.dataset).load()[cfg.evaluation.get("split", "test")]
+    dataset: Benchmark = build(cfg.dataset)
+    split = dataset.load()[cfg.evaluation.get("split", "test")]
     if len(split) < 2:
         raise UserError(f"dataset: the audit needs 2 held-out rows and there are {len(split)}")
     return [split[index] for index in range(min(count, len(split)))]
 
 
-def open_judge(cfg: DictConfig, node: DictConfig, stack: ExitStack) -> Judge | None:
-    """The judge that `node` describes, if a reward of `cfg` asks for one; tried at once."""
-    from medgrpo.run import build
-
-    if not any("judge" in reward for reward in cfg.rewards.values()):
-        return None
-    judge: Judge = stack.enter_context(closing(build(node)))
-    judge.preflight()
-    return judge
-
-
-def with_fresh_cache(node: DictConfig) -> DictConfig:
-    """The same judge, which finds nothing of the first in its cache."""
-    anew = node.copy()
-    if "salt" in anew:
-        anew.salt = f"{anew.salt} asked again"
+def with_fresh_cache(cfg: DictConfig) -> DictConfig:
+    """The same config with a judge that finds nothing of the first in its cache."""
+    anew = deepcopy(cfg)
+    if "salt" in anew.judge:
+        anew.judge.salt = f"{anew.judge.salt} asked again"
     return anew
 
 
@@ -134,30 +124,18 @@ def scored(
         for row, kinds in zip(rows, answers, strict=True)
         for kind, text in kinds.items()
     ]
-    columns: dict[str, list[Any]] = {
-        key: [row[key] for row, _, _ in asked]  # type: ignore[literal-required]
-        for key in Example.__annotations__
-    }
     texts = [text for _, _, text in asked]
-
-    async def everything() -> list[list[float | None]]:
-        async def one(reward: Any) -> list[float | None]:
-            found = reward(completions=texts, prompts=texts, completion_ids=texts, **columns)
-            return await found if inspect.isawaitable(found) else found
-
-        return await asyncio.gather(*(one(reward) for reward in rewards))
-
-    found = {
-        reward.__name__: pd.array(scores, dtype="Float64").astype(float)
-        for reward, scores in zip(rewards, asyncio.run(everything()), strict=True)
-    }
+    scores = score_responses(rewards, [row for row, _, _ in asked], texts)
     return pd.DataFrame(
         {
-            "row": columns["id"],
+            "row": [row["id"] for row, _, _ in asked],
             "kind": [kind for _, kind, _ in asked],
             "words": [len(text.split()) for text in texts],
             "completion": texts,
-            **found,
+            **{
+                name: pd.array(values, dtype="Float64").astype(float)
+                for name, values in scores.items()
+            },
         }
     )
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from medgrpo.audit.answers import GOLD
+from medgrpo.terminal import console as plain_console
 
 _COLUMNS = {
     "mean": "mean",
@@ -22,7 +22,7 @@ _COLUMNS = {
 
 def show(found: dict[str, Any], weights: dict[str, float]) -> None:
     """The two tables, and what they mean where that is not plain."""
-    console = Console(markup=False, highlight=False)
+    console = plain_console()
     gold = found["total_by_kind"][GOLD]
     kinds = Table(
         "answer", "earns", "against gold", title=f"{found['rows']} held-out rows", box=None

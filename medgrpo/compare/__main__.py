@@ -9,6 +9,7 @@ from pathlib import Path
 
 from medgrpo.compare import report
 from medgrpo.errors import UserError
+from medgrpo.terminal import printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             group = Path(args.folders[0]).absolute().name
             print(f"W&B: {save_workspace(comparison, args.wandb, group)}")
     except UserError as error:
-        print(f"medgrpo.compare: {error}", file=sys.stderr)
+        print(f"medgrpo.compare: {printable(error)}", file=sys.stderr)
         return 2
     return 0
 

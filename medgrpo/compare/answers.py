@@ -21,18 +21,20 @@ if TYPE_CHECKING:
 MOST_QUESTIONS = 40  # shown of a test set
 MOST_CHARACTERS = 4_000_000  # of all answers shown
 LONGEST = 4_000  # characters shown of one answer
-SCORES = {"accuracy": "correct", "list_f1": "list_f1", "token_f1": "token_f1"}  # metric: column
 
 Key = tuple[str, str, str]  # a row: test set, id, and what was asked
 
 
 @dataclass
 class Answers:
-    """The answers after training. `scores` [runs, rows] is NaN where a run has no such row."""
+    """The answers after training. `scores` [runs, rows] is NaN where a run has no such row.
+
+    Where less is better scores are negated, so that the higher one is always the better one.
+    """
 
     keys: list[Key]
     scores: np.ndarray
-    exact: list[bool]  # whether all scores of a run are 0 or 1
+    exact: list[bool]  # whether all scores of a run are 0 or 1, before that
 
 
 @dataclass
@@ -56,7 +58,8 @@ def read_answers(jobs: Sequence[RunRecord]) -> Answers:
     keys = list(dict.fromkeys(key for rows in found for key in rows))
     scores = np.array([[rows.get(key, np.nan) for key in keys] for rows in found], dtype=float)
     exact = [all(score in (0.0, 1.0) for score in rows.values()) for rows in found]
-    return Answers(keys, scores.reshape(len(jobs), len(keys)), exact)
+    signs = np.array([1 if job.spec.higher_is_better else -1 for job in jobs])
+    return Answers(keys, scores.reshape(len(jobs), len(keys)) * signs[:, None], exact)
 
 
 def most_disputed(jobs: Sequence[RunRecord], answers: Answers) -> list[Question]:
@@ -107,8 +110,11 @@ def _rows(job: RunRecord, *more: str) -> Iterator[tuple[Key, dict[str, Any]]]:
     file = RunFolder(job.path).predictions
     if not file.exists():
         return
-    wanted = ["id", "question", "options", "answer", *SCORES.values(), *more]
-    table = pq.read_table(file, columns=wanted, filters=[("stage", "==", "after")])
+    wanted = {"id", "question", "options", "answer", job.spec.column, *more}
+    columns = [name for name in pq.read_schema(file).names if name in wanted]
+    if not columns:  # the file of a run without held-out rows has none
+        return
+    table = pq.read_table(file, columns=columns, filters=[("stage", "==", "after")])
     for row in table.to_pylist():
         asked = json.dumps([row["question"], row["options"], row["answer"]])
         yield (job.test_set, row["id"], asked), row
@@ -116,7 +122,7 @@ def _rows(job: RunRecord, *more: str) -> Iterator[tuple[Key, dict[str, Any]]]:
 
 def _score(job: RunRecord, row: dict[str, Any]) -> float:
     """What the row is worth in the run's primary metric; NaN where it defines nothing."""
-    value = row[SCORES[job.metric]]
+    value = row.get(job.spec.column or "")
     return float("nan") if value is None else float(value)
 
 

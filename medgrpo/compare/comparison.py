@@ -1,4 +1,4 @@
-"""A sweep, or any set of runs, on one page: which is best, and is it really better?
+"""A sweep, or any set of runs, on one page: which setting is best, and is it really better?
 
 `compare` reads run folders and nothing else, so it works without an account, a network or the
 libraries that trained. Runs that failed or never ended stand beside the others.
@@ -10,32 +10,35 @@ import csv
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from medgrpo.compare.answers import Question, most_disputed, read_answers
 from medgrpo.compare.records import RunRecord, read_records
-from medgrpo.compare.statistics import (
-    PairedTest,
-    SeedGroup,
-    paired_tests,
-    seed_groups,
-    value_of,
-    varying_keys,
-)
+from medgrpo.compare.settings import Setting, add_contrasts, group_settings
+from medgrpo.compare.statistics import PairedTest, paired_tests, value_of, varying_keys
 from medgrpo.rundir import replacing
 
 
 @dataclass
 class Comparison:
-    """Runs, ranked within each test set, and what their figures allow to conclude."""
+    """Runs, ranked within each test set, and what their results allow to conclude.
+
+    Settings are ranked, by the mean of their seeds: seeds are never ranked against each other.
+    """
 
     jobs: list[RunRecord]
-    ranks: list[int | None]  # 1 is the best of its test set; None without a score
+    ranks: list[int | None]  # its setting's: 1 is the best of a test set; None without a score
     keys: list[str]  # in which the runs differ
-    seeds: list[SeedGroup]
+    settings: list[Setting]  # the best of each test set first, as `jobs` are
     pairs: list[PairedTest]  # places are those of `jobs`
     questions: list[Question]
+
+    @property
+    def hypotheses(self) -> int:
+        """How many settings are set against a baseline: the family that p-values correct for."""
+        return sum(setting.p_holm is not None for setting in self.settings)
 
     def rows(self) -> list[dict[str, Any]]:
         """A flat row a run, None for what is not known: the columns of comparison.csv."""
@@ -47,6 +50,7 @@ class Comparison:
                 "test_set": job.test_set,
                 **{key: value_of(job, key) for key in self.keys},
                 "metric": job.metric,
+                "higher_is_better": None if job.score is None else job.spec.higher_is_better,
                 "score": job.score,
                 "score_low": job.interval and job.interval[0],
                 "score_high": job.interval and job.interval[1],
@@ -68,35 +72,49 @@ class Comparison:
             replacing(path) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
+            writer = csv.writer(file)
+            writer.writerow(map(cell, rows[0]))
+            writer.writerows(map(cell, row.values()) for row in rows)
+
+
+def cell(value: Any) -> Any:
+    """`value` as a spreadsheet shows it and does not calculate it (OWASP, "CSV Injection").
+
+    >>> [cell(v) for v in ('=HYPERLINK("http://x")', "-0.5", "lora.r=8", -0.5)]
+    ['\'=HYPERLINK("http://x")', '-0.5', 'lora.r=8', -0.5]
+    """
+    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def compare(folders: Sequence[str | os.PathLike[str]]) -> Comparison:
     """Compare every run in or below `folders`. UserError where there is none."""
-    jobs = sorted(read_records(folders), key=_order)
+    settings = group_settings(read_records(folders))
+    jobs = [job for setting in settings for job in setting.jobs]
+    jobs.sort(key=lambda job: (job.test_set, job.score is None))  # those without a score last
     answers = read_answers(jobs)
+    add_contrasts(settings, jobs, answers)
     return Comparison(
         jobs=jobs,
-        ranks=_ranks(jobs),
+        ranks=_ranks(jobs, settings),
         keys=varying_keys(jobs),
-        seeds=seed_groups(jobs),
+        settings=settings,
         pairs=paired_tests(answers.scores, [job.test_set for job in jobs], answers.exact),
         questions=most_disputed(jobs, answers),
     )
 
 
-def _order(job: RunRecord) -> tuple[str, float, str]:
-    """By test set, the best first, those without a score last."""
-    return job.test_set, float("inf") if job.score is None else -job.score, job.name
-
-
-def _ranks(jobs: Sequence[RunRecord]) -> list[int | None]:
-    """Equal scores share a rank."""
-    ranks: list[int | None] = []
-    for job in jobs:
-        rivals = [other.score for other in jobs if other.test_set == job.test_set]
-        better = [score for score in rivals if score is not None and score > (job.score or 0)]
-        ranks.append(None if job.score is None else 1 + len(better))
-    return ranks
+def _ranks(jobs: Sequence[RunRecord], settings: Sequence[Setting]) -> list[int | None]:
+    """The rank of each run's setting; equal means share one."""
+    ranks: dict[int, int] = {}
+    for _, rivals in groupby(settings, key=lambda setting: setting.test_set):
+        members = list(rivals)
+        means = [setting.mean for setting in members]
+        for setting, mean in zip(members, means, strict=True):
+            ranks |= dict.fromkeys(map(id, setting.jobs), 1 + means.index(mean))  # best first
+    return [None if job.score is None else ranks[id(job)] for job in jobs]

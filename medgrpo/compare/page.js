@@ -8,7 +8,7 @@ const byId = (id) => document.getElementById(id);
 const known = (value) => value !== null && value !== undefined;
 const number = (value, digits = 3) => (known(value) ? value.toFixed(digits) : "–");
 const percent = (value) => (known(value) ? `${(100 * value).toFixed(1)} %` : "–");
-const p = (value) => (value < 0.001 ? "< 0.001" : value.toFixed(3));
+const p = (value) => (known(value) && value < 0.001 ? "< 0.001" : number(value));
 const span = (low, high) => (known(low) ? `${low.toFixed(3)} to ${high.toFixed(3)}` : "–");
 
 function element(tag, attributes = {}, ...children) {
@@ -68,7 +68,7 @@ function ranking() {
     ...testSet((job) => job),
     ...keys.map(setting),
     { label: "status", value: (job) => job.status, show: (job) => job.status + (job.error ? `: ${job.error}` : ""), className: (job) => job.status },
-    { label: "score", value: (job) => job.score, show: (job) => number(job.score), number: true },
+    { label: "score", value: (job) => job.score, show: (job) => number(job.score, job.digits), number: true },
     { label: "95 % interval", value: (job) => job.score_low, show: (job) => span(job.score_low, job.score_high), number: true },
     { label: "unparsed", value: (job) => job.unparsed_rate, show: (job) => percent(job.unparsed_rate), number: true },
     { label: "reward", value: (job) => job.reward, show: (job) => number(job.reward), number: true },
@@ -108,7 +108,8 @@ function parallel() {
   const score = axes.at(-1).name === "score" ? axes.at(-1) : null;
   for (const job of jobs) {
     const points = axes.map((each, index) => (known(each.value(job)) ? [x(index), y(each.at(each.value(job)))] : null)).filter(known);
-    const shade = score && known(job.score) ? 75 - 50 * score.at(job.score) : 88;
+    const place = score && known(job.score) ? score.at(job.score) : null;
+    const shade = known(place) ? 75 - 50 * (job.higher_is_better ? place : 1 - place) : 88;
     drawing.append(...line(points, `hsl(205 85% ${shade}%)`, job, byId("parallel-run")));
   }
   axes.forEach((each, index) => {
@@ -135,7 +136,7 @@ function line(points, colour, job, hint) {
 
 function described(job) {
   const settings = keys.map((key) => `${key}=${job.values[key]}`).join(", ");
-  return `${job.run}: score ${number(job.score)}${settings ? `; ${settings}` : ""}`;
+  return `${job.run}: score ${number(job.score, job.digits)}${settings ? `; ${settings}` : ""}`;
 }
 
 function curves() {
@@ -180,40 +181,55 @@ function panel(name, colour) {
 // Math.min(...values) fails on the lengths that sweeps have.
 const extreme = (values, pick) => values.reduce((a, b) => pick(a, b), values[0]);
 
-function seeds() {
-  const columns = [
-    ...testSet((group) => jobs[group.jobs[0]]),
-    ...keys.filter((key) => key !== "seed").map((key) => ({ label: breakable(key), value: (group) => jobs[group.jobs[0]].values[key] })),
-    { label: "seeds", value: (group) => group.jobs.length, number: true },
-    { label: "mean score", value: (group) => group.mean, show: (group) => number(group.mean), number: true },
-    { label: "95 % interval", value: (group) => group.low, show: (group) => span(group.low, group.high), number: true },
-    { label: "standard deviation", value: (group) => group.deviation, show: (group) => number(group.deviation), number: true },
-    { label: "runs", value: (group) => group.jobs.map((job) => jobs[job].run).join(", ") },
+function settings() {
+  const run = (setting) => jobs[setting.jobs[0]];
+  const digits = (setting) => run(setting).digits;
+  const signed = (value, digits) => (value > 0 ? "+" : "") + number(value, digits);
+  const contrast = (label, name, show) => ({ label, value: (setting) => setting.contrast[name], show: (setting) => show(setting.contrast[name], digits(setting)), number: true });
+  const overSeeds = [
+    { label: "95 % interval", value: (setting) => setting.low, show: (setting) => span(setting.low, setting.high), number: true },
+    { label: "deviation of seeds", value: (setting) => setting.deviation, show: (setting) => number(setting.deviation), number: true },
   ];
-  const repeated = data.seeds.some((group) => group.jobs.length > 1);
-  table(byId("seeds"), columns, repeated ? data.seeds : [], "No two finished runs differ in their seed alone; seed=1,2,3 shows how much of a difference is chance.");
+  const toBaseline = [
+    contrast("difference to baseline", "difference", signed),
+    { label: "95 % interval, crossed", value: (setting) => setting.contrast.low, show: (setting) => span(setting.contrast.low, setting.contrast.high), number: true },
+    contrast("p crossed", "p_crossed", p),
+    contrast("p seeds", "p_seeds", p),
+    { label: "p (Holm)", value: (setting) => setting.p_holm, show: (setting) => p(setting.p_holm), number: true },
+  ];
+  const columns = [
+    ...testSet(run),
+    ...keys.filter((key) => key !== "seed").map((key) => ({ label: breakable(key), value: (setting) => run(setting).values[key] })),
+    { label: "seeds", value: (setting) => setting.seeds, number: true },
+    { label: "mean score", value: (setting) => setting.mean, show: (setting) => number(setting.mean, digits(setting)), number: true },
+    ...(data.settings.some((setting) => setting.seeds > 1) ? overSeeds : []),
+    ...(data.settings.some((setting) => known(setting.p_holm)) ? toBaseline : []),
+    { label: "conclusion", value: (setting) => setting.conclusion },
+  ];
+  table(byId("settings"), columns, data.settings, "");
 }
 
 function tests() {
-  const best = new Set(jobs.map((job, place) => place).filter((place) => place === jobs.findIndex((job) => job.test_set === jobs[place].test_set)));
-  const rows = data.pairs.filter((pair) => best.has(pair.first) || best.has(pair.second));
+  const setting = (place) => data.settings.findIndex((each) => each.jobs.includes(place));
+  const first = new Set(jobs.map((job) => jobs.findIndex((other) => other.test_set === job.test_set)));
+  const rows = data.pairs.filter((pair) => first.has(pair.first) && setting(pair.first) !== setting(pair.second));
   const columns = [
     ...testSet((pair) => jobs[pair.first]),
-    { label: "best run", value: (pair) => jobs[pair.first].run },
+    { label: "first run", value: (pair) => jobs[pair.first].run },
     { label: "other run", value: (pair) => jobs[pair.second].run },
     { label: "rows", value: (pair) => pair.rows, number: true },
-    { label: "best alone right", value: (pair) => pair.first_better, number: true },
+    { label: "first alone right", value: (pair) => pair.first_better, number: true },
     { label: "other alone right", value: (pair) => pair.second_better, number: true },
     { label: "p", value: (pair) => pair.p, show: (pair) => p(pair.p), number: true },
     { label: "p (Holm)", value: (pair) => pair.p_holm, show: (pair) => p(pair.p_holm), number: true },
   ];
-  table(byId("tests"), columns, rows, "No two runs answered the same held-out rows.");
+  table(byId("tests"), columns, rows, "No two runs of different settings answered the same held-out rows.");
 }
 
 function twoRuns() {
   const first = Number(byId("first").value), second = Number(byId("second").value);
   const columns = [{ label: "key", value: (row) => row[0] }, { label: "first run", value: (row) => row[1] }, { label: "second run", value: (row) => row[2] }];
-  const rows = Object.entries(data.settings).map(([key, values]) => [key, values[first], values[second]]).filter((row) => row[1] !== row[2]);
+  const rows = Object.entries(data.differing).map(([key, values]) => [key, values[first], values[second]]).filter((row) => row[1] !== row[2]);
   table(byId("diff"), columns, rows, first === second ? "This is one run; choose two." : "No setting differs.");
   const pair = data.pairs.find((each) => [each.first, each.second].sort().join() === [first, second].sort().join());
   byId("pair-test").textContent = pair ? pairConclusion(pair) : "These two answered no held-out row in common.";
@@ -226,7 +242,8 @@ function twoRuns() {
 
 function pairConclusion(pair) {
   return `On ${pair.rows} rows that both answered, ${jobs[pair.first].run} is better on ${pair.first_better} and ` +
-    `${jobs[pair.second].run} on ${pair.second_better}: p = ${p(pair.p)}, after Holm's correction ${p(pair.p_holm)}.`;
+    `${jobs[pair.second].run} on ${pair.second_better}: p = ${p(pair.p)}, after Holm's correction ${p(pair.p_holm)}. ` +
+    "This is about these two trained models, not about their settings.";
 }
 
 function answers() {
@@ -248,11 +265,11 @@ function fillSelect(select, options) {
 
 fillSelect(byId("colour"), [...keys, "run"].map((key) => [key, key]));
 for (const id of ["first", "second"]) {
-  fillSelect(byId(id), jobs.map((job, place) => [place, `${job.run} (${number(job.score)})`]));
+  fillSelect(byId(id), jobs.map((job, place) => [place, `${job.run} (${number(job.score, job.digits)})`]));
   byId(id).addEventListener("change", twoRuns);
 }
 byId("second").value = String(Math.min(1, jobs.length - 1));
 byId("colour").addEventListener("change", curves);
 byId("question").addEventListener("change", answers);
 window.addEventListener("resize", parallel);
-for (const draw of [ranking, parallel, curves, seeds, tests, twoRuns]) draw();
+for (const draw of [ranking, parallel, curves, settings, tests, twoRuns]) draw();

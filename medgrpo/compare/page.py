@@ -14,9 +14,10 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from medgrpo.compare.comparison import Comparison
+from medgrpo.compare.conclusions import conclusions
 from medgrpo.compare.records import POINTS
+from medgrpo.compare.settings import Setting
 from medgrpo.compare.statistics import differing_settings, value_of
-from medgrpo.compare.table import conclusions
 from medgrpo.rundir import nan_to_null, replacing
 
 _HERE = Path(__file__).parent
@@ -36,9 +37,11 @@ def write_page(comparison: Comparison, path: Path, title: str) -> None:
         title=title,
         counts=", ".join(f"{count} {status}" for status, count in statuses.most_common()),
         keys=comparison.keys,
+        scores=_scores(comparison),
         conclusions=conclusions(comparison),
         points=POINTS,
         pairs=len(comparison.pairs),
+        hypotheses=comparison.hypotheses,
         questions=len(comparison.questions),
         rows=held_out.total(),
         css=(_HERE.parent / "page.css").read_text(encoding="utf-8"),
@@ -47,6 +50,13 @@ def write_page(comparison: Comparison, path: Path, title: str) -> None:
     )
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def _scores(comparison: Comparison) -> list[str]:
+    """What the scores are, in words."""
+    specs = [job.spec for job in comparison.jobs if job.score is not None]
+    names = [s.label if s.higher_is_better else f"{s.label} (lower is better)" for s in specs]
+    return list(dict.fromkeys(names))
 
 
 def _data(comparison: Comparison) -> dict[str, Any]:
@@ -58,25 +68,36 @@ def _data(comparison: Comparison) -> dict[str, Any]:
         "jobs": [
             row
             | {"values": {key: value_of(job, key) for key in comparison.keys}}
+            | {"digits": job.spec.digits}
             | {"steps": job.steps, "curves": {k: _rounded(v) for k, v in job.curves.items()}}
             for job, row in zip(jobs, comparison.rows(), strict=True)
         ],
-        "seeds": [
-            {
-                "jobs": [place[id(job)] for job in group.jobs],
-                "mean": group.mean,
-                "low": group.interval and group.interval[0],
-                "high": group.interval and group.interval[1],
-                "deviation": group.deviation,
-            }
-            for group in comparison.seeds
+        "settings": [
+            _setting(setting) | {"jobs": [place[id(job)] for job in setting.jobs]}
+            for setting in comparison.settings
         ],
         "pairs": [vars(pair) for pair in comparison.pairs],
-        "settings": {
+        "differing": {
             key: [_shown(job.config.get(key)) if job.config else None for job in jobs]
             for key in differing_settings(jobs)
         },
         "questions": [vars(question) for question in comparison.questions],
+    }
+
+
+def _setting(setting: Setting) -> dict[str, Any]:
+    """A setting's seeds and, where there is one, its contrast with the baseline, as JSON."""
+    contrast = vars(setting.contrast) if setting.contrast else {}
+    low, high = setting.interval or (None, None)
+    return {
+        "seeds": len(setting.seeds),
+        "mean": setting.mean,
+        "low": low,
+        "high": high,
+        "deviation": setting.deviation,
+        "contrast": {name: float(value) for name, value in contrast.items()},
+        "p_holm": setting.p_holm,
+        "conclusion": setting.conclusion,
     }
 
 

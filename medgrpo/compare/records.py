@@ -1,12 +1,11 @@
 """What a comparison knows of a run: read from its folder alone, whatever became of the run.
 
 A folder that holds nothing but an offline W&B run (`*.wandb`) is read, too. Nothing here trusts a
-run to have ended well: a missing file is a figure that is not known.
+run to have ended well: what a missing file would say is not known.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from medgrpo.compare.wandb_file import read_wandb
+from medgrpo.config.foreign import inert
 from medgrpo.errors import UserError
+from medgrpo.metrics.recorded import Evaluation, MetricSpec
 from medgrpo.rundir import RunFolder
 from medgrpo.tracking.metrics_log import is_reward_mean, read_log
 
@@ -33,15 +34,16 @@ NOT_A_SETTING = ("output_dir", "resume", "_wandb")  # of a config: where, and ho
 
 @dataclass
 class RunRecord:
-    """One run. None is "not known"; shares and scores are in [0, 1]."""
+    """One run. None is "not known"; shares are in [0, 1]."""
 
     path: Path
-    status: str  # finished | failed | interrupted | running | killed | not started
+    status: str  # finished | stopped | failed | interrupted | running | killed | not started
     error: str = ""
     config: dict[str, Any] = field(default_factory=dict)  # resolved, its keys dotted
     typed: dict[str, str] = field(default_factory=dict)  # what was typed for it, or swept
     choices: dict[str, str] = field(default_factory=dict)  # config group: file
     metric: str = ""  # what `score` is
+    spec: MetricSpec = field(default_factory=lambda: MetricSpec(""))  # how it is shown and compared
     score: float | None = None
     interval: tuple[float, float] | None = None  # 95 %
     rows: int | None = None  # held-out rows
@@ -52,6 +54,12 @@ class RunRecord:
     steps: list[int] = field(default_factory=list)  # of the curves
     curves: dict[str, list[float | None]] = field(default_factory=dict)
     name: str = ""  # unique among the compared runs
+    number: int = 0  # of the job in its sweep: settings in the order typed
+
+    @property
+    def merit(self) -> float | None:
+        """The score as ranks see it: negated where less is better."""
+        return -self.score if self.score and not self.spec.higher_is_better else self.score
 
     @property
     def test_set(self) -> str:
@@ -68,21 +76,21 @@ class RunRecord:
 
 
 def read_records(folders: Sequence[str | os.PathLike[str]]) -> list[RunRecord]:
-    """Every run in or below `folders`, each once. UserError where there is none."""
-    found: dict[Path, None] = {}
-    for folder in folders:
+    """Every run in or below `folders`, each once, in the order typed. UserError where none is."""
+    found: dict[Path, int] = {}
+    for number, folder in enumerate(folders):
         path = Path(folder).absolute()
         if not path.is_dir():
             raise UserError(f"compare: {folder} is no folder")
         below = list(_run_folders(path))
         if not below:
             raise UserError(f"compare: no run in {folder} (no summary.json, .hydra or *.wandb)")
-        found |= dict.fromkeys(below)
+        found = dict.fromkeys(below, number) | found
     root = os.path.commonpath([path.parent for path in found])
     jobs = [_read_job(path) for path in found]
     for job in jobs:
         job.name = str(job.path.relative_to(root))
-    return jobs
+    return sorted(jobs, key=lambda job: (found[job.path], job.path.parent, job.number))
 
 
 def _run_folders(folder: Path) -> Iterable[Path]:
@@ -104,12 +112,13 @@ def _read_job(path: Path) -> RunRecord:
     summary = folder.read_summary()
     job = RunRecord(path, _status(summary), str(summary.get("error") or ""))
     _read_hydra(job)
-    evaluation = json.loads(folder.evaluation.read_text()) if folder.evaluation.exists() else {}
-    figures = evaluation.get("after") or {}
+    evaluation = Evaluation.read(folder)
+    after = evaluation.after
     job.metric = summary.get("primary_metric") or job.config.get("dataset.primary_metric") or ""
-    job.score = summary.get("score", figures.get("primary"))
-    job.interval = figures.get(f"{job.metric}_interval")
-    job.rows, job.unparsed_rate = figures.get("n"), figures.get("unparsed_rate")
+    job.spec = evaluation.spec(job.metric)
+    job.score = summary.get("score", after.get("primary"))
+    job.interval = after.get(f"{job.metric}_interval")
+    job.rows, job.unparsed_rate = after.get("n"), after.get("unparsed_rate")
     job.judge_cost = ((summary.get("judge") or {}).get("total") or {}).get("cost")
     job.wall_seconds = summary.get("wall_seconds")
     _add_curves(job, read_log(folder.metrics))
@@ -142,15 +151,21 @@ def _read_hydra(job: RunRecord) -> None:
     recorded = (_yaml(hydra / "hydra.yaml") or {}).get("hydra") or {}
     choices = (recorded.get("runtime") or {}).get("choices") or {}
     job.choices = {group: str(choice) for group, choice in choices.items() if choice}
+    number = (recorded.get("job") or {}).get("num")
+    job.number = number if isinstance(number, int) else 0  # "???" outside a sweep
     job.config = _settings(_yaml(hydra / "config.yaml") or {})
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config resolved and flat. (output_dir says ${hydra:...}, which lives as the run does.)"""
+    """The config flat, with its references resolved: a stranger's, so that nothing is called.
+
+    (output_dir says ${hydra:...}, which lives as the run does.)
+    """
     from omegaconf import OmegaConf
 
     kept = {key: value for key, value in config.items() if key not in NOT_A_SETTING}
-    return flat(OmegaConf.to_container(OmegaConf.create(kept), resolve=True))  # type: ignore[arg-type]
+    resolved = OmegaConf.to_container(OmegaConf.create(inert(kept)), resolve=True)
+    return flat(resolved)  # type: ignore[arg-type]
 
 
 def _yaml(path: Path) -> Any:
@@ -223,6 +238,8 @@ def _read_wandb_job(path: Path, file: Path) -> RunRecord:
     job = RunRecord(path, status, config=_settings(run.config))
     for key in ("metric", "score", "rows", "unparsed_rate", "judge_cost", "wall_seconds"):
         setattr(job, key, run.summary.get(key, getattr(job, key)))
+    direction = run.summary.get("higher_is_better", True)
+    job.spec = MetricSpec(job.metric.replace("_", " "), higher_is_better=direction)
     if run.summary.get("score_low") is not None:
         job.interval = (run.summary["score_low"], run.summary["score_high"])
     rows = [

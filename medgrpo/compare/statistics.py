@@ -1,9 +1,10 @@
-"""What may be concluded from a set of runs: which settings differ, and which differences are real.
+"""What sets runs apart: the keys in which they differ, and how two of them answer the same rows.
 
 Settings that differ are found in what was typed, not in all that follows from it (`dataset=medqa`
 and not the ten keys of its file). Two runs are compared on the held-out rows that both answered:
 McNemar's exact test (McNemar 1947) where answers are right or wrong, Wilcoxon's signed-rank test
-where a score is a share. All pairs are tested, so all p-values are corrected together (Holm 1979).
+where a score is a share. That is about these two trained models, not about their settings. All
+pairs are tested, so all p-values are corrected together (Holm 1979).
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from medgrpo.compare.records import RunRecord
+from medgrpo.metrics.paired import mcnemar_p, wilcoxon_p
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,18 +25,8 @@ MOST_EXTRA_KEYS = 8  # settings shown that nobody typed
 
 
 @dataclass
-class SeedGroup:
-    """Runs that differ in their seed alone, and have a score."""
-
-    jobs: list[RunRecord]
-    mean: float
-    interval: tuple[float, float] | None  # 95 % of the mean, Student's t; None for one seed
-    deviation: float | None  # sample standard deviation over the seeds
-
-
-@dataclass
 class PairedTest:
-    """Two runs on the same held-out rows."""
+    """Two trained models on the same held-out rows."""
 
     first: int  # places in the list of runs
     second: int
@@ -86,33 +77,23 @@ def _differs(jobs: Sequence[RunRecord], key: str) -> bool:
 
 
 def differing_settings(jobs: Sequence[RunRecord]) -> list[str]:
-    """The config keys that are not the same in all of these runs (of those that have a config)."""
+    """The config keys that are not the same in all of these runs (of those that have a config).
+
+    A run of a version that did not know a group yet does not differ in it.
+    """
     known = [job.config for job in jobs if job.config]
+    groups = [{_group(key) for key in config} for config in known]
     keys = dict.fromkeys(key for config in known for key in config)
-    return [key for key in keys if len({_text(config.get(key)) for config in known}) > 1]
+
+    def differs(key: str) -> bool:
+        knowing = [c for c, of in zip(known, groups, strict=True) if _group(key) in of]
+        return len({_text(config.get(key)) for config in knowing}) > 1
+
+    return [key for key in keys if differs(key)]
 
 
-def seed_groups(jobs: Sequence[RunRecord]) -> list[SeedGroup]:
-    """Runs by what they share but the seed, best mean first within a test set."""
-    groups: dict[str, list[RunRecord]] = {}
-    for job in jobs:
-        if job.score is not None:
-            settings = {key: value for key, value in job.config.items() if key != "seed"}
-            groups.setdefault(json.dumps([job.test_set, settings], sort_keys=True), []).append(job)
-    found = [_seed_group(alike) for alike in groups.values()]
-    return sorted(found, key=lambda group: (group.jobs[0].test_set, -group.mean))
-
-
-def _seed_group(jobs: list[RunRecord]) -> SeedGroup:
-    from statsmodels.stats.weightstats import DescrStatsW
-
-    scores = [job.score for job in jobs]
-    stats = DescrStatsW(scores, ddof=1)
-    if len(jobs) == 1:
-        return SeedGroup(jobs, float(stats.mean), None, None)
-    spread = float(stats.std)
-    low, high = stats.tconfint_mean() if spread else (stats.mean, stats.mean)
-    return SeedGroup(jobs, float(stats.mean), (float(low), float(high)), spread)
+def _group(key: str) -> str:
+    return key.partition(".")[0]
 
 
 def paired_tests(
@@ -120,8 +101,8 @@ def paired_tests(
 ) -> list[PairedTest]:
     """Every pair of runs of one group, with p-values corrected over all of them.
 
-    `scores` [runs, rows] are in [0, 1], NaN where a run has no such row; `groups` name what a run
-    was measured on; `exact` runs have scores that are 0 or 1.
+    `scores` [runs, rows]: the higher the better, NaN where a run has no such row; `groups` name
+    what a run was measured on; the answers of `exact` runs are right or wrong.
     """
     from statsmodels.stats.multitest import multipletests
 
@@ -146,23 +127,5 @@ def _paired_test(scores: np.ndarray, first: int, second: int, exact: bool) -> It
     if not len(difference):
         return
     better, worse = int((difference > 0).sum()), int((difference < 0).sum())
-    p = _mcnemar(better, worse) if exact else _wilcoxon(difference)
+    p = mcnemar_p(better, worse) if exact else wilcoxon_p(difference)
     yield PairedTest(first, second, len(difference), better, worse, p)
-
-
-@cache
-def _mcnemar(better: int, worse: int) -> float:
-    """The p-value of a pair's discordant rows; cached, as large sweeps repeat small counts.
-
-    >>> round(_mcnemar(1, 9), 4)
-    0.0215
-    """
-    from statsmodels.stats.contingency_tables import mcnemar
-
-    return float(mcnemar([[0, better], [worse, 0]], exact=True).pvalue)
-
-
-def _wilcoxon(difference: np.ndarray) -> float:
-    from scipy.stats import wilcoxon
-
-    return float(wilcoxon(difference).pvalue) if difference.any() else 1.0

@@ -1,26 +1,28 @@
 """The comparison in a terminal: ranked, at 80 columns, with the settings that differ and no others.
 
-Nothing is cut: settings that do not fit as columns stand together in one that folds.
+Nothing is cut: settings that do not fit as columns stand together in one that folds. Where settings
+have several seeds, a table of settings comes before that of the runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from medgrpo.compare.comparison import Comparison
+from medgrpo.compare.conclusions import conclusions, differing, label, p_text
 from medgrpo.compare.records import RunRecord
+from medgrpo.compare.settings import Setting
 from medgrpo.compare.statistics import value_of
-from medgrpo.tracking.names import short_names
+from medgrpo.metrics.recorded import format_number
+from medgrpo.terminal import console as plain_console
 
 COLUMNS = 80
 SCORE = "score (95 % CI)"
-FIGURES: dict[str, Callable[[RunRecord], str]] = {
+RESULTS: dict[str, Callable[[RunRecord], str]] = {
     "unparsed": lambda job: "-" if job.unparsed_rate is None else f"{job.unparsed_rate:.0%}",
     "reward": lambda job: "-" if job.reward is None else f"{job.reward:.3f}",
     "judge $": lambda job: "-" if job.judge_cost is None else f"{job.judge_cost:.2f}",
@@ -30,16 +32,19 @@ FIGURES: dict[str, Callable[[RunRecord], str]] = {
 
 def print_comparison(comparison: Comparison) -> None:
     """Print the ranking of each test set, then what is wrong with the runs that did not finish."""
-    console = Console(markup=False, highlight=False)
+    console = plain_console()
     console.width = min(COLUMNS, console.width) if not console.is_terminal else console.width
     ranked = list(zip(comparison.ranks, comparison.jobs, strict=True))
     for test_set, members in groupby(ranked, key=lambda pair: pair[1].test_set):
+        settings = [setting for setting in comparison.settings if setting.test_set == test_set]
+        if any(len(setting.seeds) > 1 for setting in settings):
+            console.print(_settings_table(settings, comparison.keys, console.width))
         console.print(_table(test_set, list(members), comparison.keys, console.width))
     for line in conclusions(comparison):
-        console.print(Text(line))
+        console.print(line)
     for job in comparison.jobs:
         if job.error:
-            console.print(Text(f"{job.name}: {job.status}: {job.error.splitlines()[0]}"))
+            console.print(f"{job.name}: {job.status}: {job.error.splitlines()[0]}")
 
 
 def duration(seconds: float) -> str:
@@ -54,57 +59,73 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def _settings_table(settings: Sequence[Setting], keys: Sequence[str], width: int) -> Table:
+    jobs = [setting.jobs[0] for setting in settings]
+    table = _empty_table(f"{settings[0].test_set}\nby setting, over seeds and rows", padding=0)
+    cells = _add_settings(table, jobs, differing(jobs, keys), width - 64)
+    for name in ("seeds", SCORE):
+        table.add_column(name, justify="right", no_wrap=True)
+    if len(settings) > 1:
+        table.add_column("difference (95 % CI)", justify="right", max_width=23)
+        for name in ("p seeds", "p Holm"):
+            table.add_column(name, justify="right", no_wrap=True)
+    for setting, shown in zip(settings, cells, strict=True):
+        score = _score_text(setting.mean, setting.interval, setting.spec.digits)
+        row = [*shown, str(len(setting.seeds)), score]
+        table.add_row(*row, *_contrast_texts(setting) * (len(settings) > 1))
+    return table
+
+
+def _contrast_texts(setting: Setting) -> list[str]:
+    """`+0.045 (+0.005, +0.085)`, and p-values; or why there are none."""
+    contrast = setting.contrast
+    if contrast is None:
+        return [setting.conclusion, "", ""]
+    ends = (contrast.difference, contrast.low, contrast.high)
+    difference = "{} ({}, {})".format(*(f"{end:+.{setting.spec.digits}f}" for end in ends))
+    return [difference, p_text(contrast.p_seeds), p_text(setting.p_holm)]
+
+
 def _table(
     test_set: str, ranked: list[tuple[int | None, RunRecord]], keys: list[str], width: int
 ) -> Table:
     jobs = [job for _, job in ranked]
-    keys = [key for key in keys if len({value_of(job, key) for job in jobs}) > 1]
-    figures = {name: text for name, text in FIGURES.items() if any(text(j) != "-" for j in jobs)}
-    names = short_names(keys)
-    wide = [max(map(len, [names[key], *(value_of(job, key) for job in jobs)])) + 1 for key in keys]
-    taken = 33 + sum(max(len(name), 6) + 1 for name in figures)  # rank, status, score and figures
-    own_columns = taken + sum(wide) <= width
-    title = f"{test_set}\nwhat differs: {', '.join(keys) or 'nothing'}"
-    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1, 0, 0))
+    names = differing(jobs, keys)
+    results = {name: text for name, text in RESULTS.items() if any(text(j) != "-" for j in jobs)}
+    taken = 33 + sum(max(len(name), 6) + 2 for name in results)  # rank, status, score and results
+    table = _empty_table(f"{test_set}\nwhat differs: {', '.join(names) or 'nothing'}")
     table.add_column("#", justify="right", no_wrap=True)
-    for name in names.values() if own_columns else ["settings"]:
-        table.add_column(name, overflow="fold")
+    cells = _add_settings(table, jobs, names, width - taken)
     table.add_column("status", no_wrap=True)
-    for name in (SCORE, *figures):
+    for name in (SCORE, *results):
         table.add_column(name, justify="right", no_wrap=True)
-    for rank, job in ranked:
-        shown = [value_of(job, key) for key in keys]
-        if not own_columns:
-            pairs = zip(names.values(), shown, strict=True)
-            shown = [" ".join(f"{name}={value}" for name, value in pairs)]
-        row = ["-" if rank is None else str(rank), *shown, job.status, score_text(job)]
-        table.add_row(*map(Text, [*row, *(text(job) for text in figures.values())]))
+    for (rank, job), shown in zip(ranked, cells, strict=True):
+        score = _score_text(job.score, job.interval, job.spec.digits)
+        row = ["-" if rank is None else str(rank), *shown, job.status, score]
+        table.add_row(*row, *(text(job) for text in results.values()))
     return table
 
 
-def score_text(job: RunRecord) -> str:
-    """`0.781 (0.72-0.83)`."""
-    if job.score is None:
-        return "-"
-    span = f" ({job.interval[0]:.2f}-{job.interval[1]:.2f})" if job.interval else ""
-    return f"{job.score:.3f}{span}"
+def _empty_table(title: str, padding: int = 1) -> Table:
+    return Table(box=SIMPLE_HEAD, title=title, title_justify="left", padding=(0, padding, 0, 0))
 
 
-def conclusions(comparison: Comparison) -> Iterator[str]:
-    """How the best run of each test set compares with those behind it."""
-    said = set()
-    for place, job in enumerate(comparison.jobs):
-        if job.test_set in said:
-            continue
-        said.add(job.test_set)  # the first of a test set is its best
-        tests = [test for test in comparison.pairs if place in (test.first, test.second)]
-        if not tests:
-            continue
-        surely = sum(
-            test.p_holm < 0.05 and (test.first_better > test.second_better) == (test.first == place)
-            for test in tests
-        )
-        yield (
-            f"{job.name}: better than {surely} of {len(tests)} other runs on the same rows "
-            "(paired test, p < 0.05 after Holm's correction)"
-        )
+def _add_settings(
+    table: Table, jobs: Sequence[RunRecord], names: Mapping[str, str], room: int
+) -> list[list[str]]:
+    """Add a column a setting, or one for all if they want more `room`; returns each run's cells."""
+    values = [[value_of(job, key) for key in names] for job in jobs]
+    columns = list(zip(names.values(), *values, strict=True))
+    gap = 1 + table.padding[1]
+    if sum(max(map(len, column)) + gap for column in columns) <= room:
+        for name in names.values():
+            table.add_column(name, overflow="fold")
+        return values
+    table.add_column("settings", overflow="fold", max_width=max(room - gap, 8))
+    return [[label(job, names)] for job in jobs]
+
+
+def _score_text(score: float | None, interval: tuple[float, float] | None, digits: int) -> str:
+    """`0.781 (0.72-0.83)`, with the digits of the metric."""
+    span = f" ({interval[0]:.2f}-{interval[1]:.2f})" if interval and score is not None else ""
+    return format_number(score, digits, "-") + span

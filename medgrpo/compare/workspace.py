@@ -44,9 +44,10 @@ def build(comparison: Comparison, entity: str, project: str, group: str) -> Work
     try:
         import wandb_workspaces.workspaces as ws
     except ImportError as error:
-        raise UserError("--wandb needs pip install 'medgrpo[workspace]'") from error
+        raise UserError("--wandb needs pip install -e '.[workspace]'") from error
 
     columns = [column for key in comparison.keys for column in _columns(comparison, key)]
+    best = comparison.jobs[0]
     return ws.Workspace(
         entity=entity,
         project=project,
@@ -59,7 +60,7 @@ def build(comparison: Comparison, entity: str, project: str, group: str) -> Work
         runset_settings=ws.RunsetSettings(
             filters=[ws.Metric("Group") == group],
             groupby=[ws.Config("dataset._target_")] if "dataset" in comparison.keys else [],
-            order=[ws.Ordering(ws.Summary("score"), ascending=False)],
+            order=[ws.Ordering(ws.Summary("score"), ascending=not best.spec.higher_is_better)],
             pinned_columns=[
                 *map(_in_the_run_table, columns),
                 *(f"summary:{name}" for name in RESULTS),

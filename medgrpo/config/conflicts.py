@@ -15,15 +15,22 @@ from typing import Any
 
 from hydra.utils import get_object
 
-from medgrpo.config.schema import Problem
+from medgrpo.config.schema import Problem, unknown
+
+IN_A_STAGE = (  # of evaluation.json, beside the metrics
+    *("primary", "primary_metric", "n", "n_labelled", "unparsed", "k", "support", "recall"),
+    *("groups", "rewards"),
+)
 
 
 def conflicts(values: dict[str, Any]) -> Iterator[Problem]:
     """Problems between the values of a config that is valid key by key."""
     yield from _launch()
     yield from _data(values["dataset"])
+    yield from _metrics(values["metrics"], values["dataset"].get("primary_metric"))
     yield from _model(values["model"])
-    yield from _engine(values["evaluation"], values["model"], values["trainer"])
+    yield from _engine(values)
+    yield from _tracking(values["tracking"]["_target_"])
     trainer = get_object(values["trainer"]["_target_"])
     if getattr(trainer, "config_class", None):
         yield from _four_bit(values["model"], values["lora"])
@@ -64,6 +71,17 @@ def _data(dataset: dict[str, Any]) -> Iterator[Problem]:
         yield Problem("dataset.path", f"not read with dataset.source={source}; set that to path")
 
 
+def _metrics(metrics: dict[str, Any], primary: str | None) -> Iterator[Problem]:
+    if primary is not None and primary not in metrics:
+        wrong = unknown(primary, metrics, f"metric as {primary}").message
+        yield Problem("dataset.primary_metric", wrong)
+    for name in metrics:
+        if name in IN_A_STAGE:
+            yield Problem(
+                f"metrics.{name}", "means something else in evaluation.json; choose another name"
+            )
+
+
 def _model(model: dict[str, Any]) -> Iterator[Problem]:
     if model.get("load_in_4bit") and not importlib.util.find_spec("bitsandbytes"):
         yield Problem("model.load_in_4bit", "needs bitsandbytes: pip install bitsandbytes")
@@ -84,19 +102,18 @@ def _four_bit(model: dict[str, Any], lora: dict[str, Any] | None) -> Iterator[Pr
         )
 
 
-def _engine(
-    evaluation: dict[str, Any], model: dict[str, Any], trainer: dict[str, Any]
-) -> Iterator[Problem]:
-    """A model that is served elsewhere does not change when this one is trained."""
-    engine = evaluation.get("engine", "transformers")
-    if engine != "transformers" and not trainer["_target_"].endswith(".NoTraining"):
-        yield Problem("evaluation.engine", f"{engine} only evaluates: add trainer=none")
-    if engine == "openai" and model.get("adapter"):
-        yield Problem("model.adapter", "a server answers with what it serves: leave it null")
-    if engine == "openai" and not (evaluation["base_url"] and evaluation["served_model"]):
-        yield Problem("evaluation.base_url", "engine=openai needs base_url and served_model")
-    if engine == "vllm" and not importlib.util.find_spec("vllm"):
-        yield Problem("evaluation.engine", "needs vllm: pip install 'medgrpo[vllm]'")
+def _engine(values: dict[str, Any]) -> Iterator[Problem]:
+    """What the engine says of itself that it cannot do."""
+    unsupported = getattr(get_object(values["engine"]["_target_"]), "unsupported", None)
+    if unsupported is not None:
+        trains = not values["trainer"]["_target_"].endswith(".NoTraining")
+        adapter = values["model"].get("adapter") is not None
+        yield from unsupported(trains=trains or bool(values["first_trainer"]), adapter=adapter)
+
+
+def _tracking(target: str) -> Iterator[Problem]:
+    if target.endswith(".TrackioTracking") and not importlib.util.find_spec("trackio"):
+        yield Problem("tracking", "trackio needs: pip install -e '.[trackio]'")
 
 
 def _sft(key: str, trainer: dict[str, Any]) -> Iterator[Problem]:
@@ -125,9 +142,11 @@ def _sft(key: str, trainer: dict[str, Any]) -> Iterator[Problem]:
 def _vllm(model: dict[str, Any], args: dict[str, Any]) -> Iterator[Problem]:
     """Unsloth trains and generates on one copy of the weights, or not by a vLLM beside it."""
     colocated = args["use_vllm"] and args["vllm_mode"] == "colocate"
-    if model.get("fast_inference") and not colocated:
+    default = getattr(get_object(model["_target_"]), "fast_inference", None)  # None: not Unsloth's
+    shared = model.get("fast_inference", default)
+    if shared and not colocated:
         yield Problem("model.fast_inference", "generates by vLLM; choose trainer=grpo_vllm with it")
-    elif colocated and model.get("fast_inference") is False:
+    elif colocated and shared is False:
         yield Problem(
             "trainer.args.use_vllm", "shares the GPU with Unsloth only by model.fast_inference=true"
         )

@@ -45,6 +45,13 @@ def shown(key: str) -> str:
     return "output_dir" if key in ("hydra.run.dir", "hydra.sweep.dir") else key
 
 
+def quoted(value: str) -> str:
+    """A path as Hydra reads it whole, whatever signs it holds."""
+    if value[:1] in ("", "'", '"'):
+        return value
+    return "'" + value.replace("'", "\\'") + "'"
+
+
 def choices(group: str) -> list[str]:
     return GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG)
 

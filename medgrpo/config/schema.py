@@ -6,12 +6,20 @@ checks a composed config against these dataclasses and against the signatures of
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+import re
+import textwrap
+import typing
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Interval
+
+from medgrpo.config.moved import MOVED
+
+UNRESOLVED = object()  # stands where a value could not be read, which is a problem already
 
 
 @dataclass
@@ -83,8 +91,10 @@ class RunConfig:
     lora: Node | None
     judge: Node
     rewards: dict[str, Node]
+    metrics: dict[str, Node]
     first_trainer: Node | None
     trainer: Node
+    engine: Node
     evaluation: Node
     export: Node
     tracking: Node
@@ -106,7 +116,9 @@ class Problem:
 
 
 def unknown(key: str, known: Iterable[str], what: str = "key") -> Problem:
-    """The problem of a name that does not exist, with the nearest one that does."""
+    """The problem of a name that does not exist: where it moved, or the nearest that does."""
+    if key in MOVED:
+        return Problem(key, f"moved: use {MOVED[key]}")
     parent, _, name = key.rpartition(".")
     known = sorted(known)
     folded = {name.lower(): name for name in known}
@@ -114,3 +126,32 @@ def unknown(key: str, known: Iterable[str], what: str = "key") -> Problem:
     hint = f"; did you mean {parent + '.' if parent else ''}{folded[near[0]]}?" if near else ""
     allowed = f" Known: {', '.join(known)}" if 0 < len(known) <= 20 else ""
     return Problem(key, f"no such {what}{hint or '.' * bool(allowed)}{allowed}")
+
+
+def check_type(key: str, value: Any, hint: Any) -> Iterator[Problem]:
+    """The problem of a value that is not of a type, by pydantic in strict mode."""
+    from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+
+    if value is UNRESOLVED:
+        return
+    strict = ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
+    try:
+        TypeAdapter(hint, config=strict).validate_python(value)
+    except PydanticUserError:  # a type that pydantic cannot describe is checked by its target
+        return
+    except ValidationError as error:
+        wanted = [_wish(details["msg"], details["loc"]) for details in error.errors()][:3]
+        if type(None) in typing.get_args(hint):
+            wanted.append("null")
+        shown = textwrap.shorten(json.dumps(value, default=str), 60)
+        shown = re.sub(r"//[^/@\s]*@", "//***@", shown)  # a password in an address
+        yield Problem(key, f"{shown} should be {' or '.join(dict.fromkeys(wanted))}")
+
+
+def _wish(message: str, where: tuple[int | str, ...]) -> str:
+    """What pydantic wants instead, in words that follow "should be"."""
+    wish = message.removeprefix("Input should be ").removeprefix("Value error, ")
+    if wish.startswith("Predicate "):
+        wish = f"accepted by {wish.split()[1]}"
+    items = [part for part in where if isinstance(part, int)]
+    return f"{wish} (at item {items[0]})" if items else wish

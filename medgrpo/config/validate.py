@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import json
-import textwrap
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
@@ -24,12 +22,16 @@ from omegaconf.errors import (
 )
 
 from medgrpo.config.conflicts import conflicts
-from medgrpo.config.schema import Node, Problem, RunConfig, unknown
+from medgrpo.config.foreign import hydra_problems
+from medgrpo.config.moved import MOVED
+from medgrpo.config.schema import UNRESOLVED, Node, Problem, RunConfig, check_type, unknown
 
-UNRESOLVED = object()  # stands where a value could not be read, which is a problem already
 SET_BY_THE_RUN = {
-    "judge": "is the run's; leave it null and choose one with judge=",
-    "name": "is the reward's key in `rewards`",
+    "rewards": {
+        "judge": "is the run's; leave it null and choose one with judge=",
+        "name": "is the reward's key in `rewards`",
+    },
+    "metrics": {"name": "is the metric's key in `metrics`"},
 }
 
 
@@ -42,6 +44,7 @@ def validate(cfg: DictConfig) -> list[Problem]:
     values = {str(key): _value(cfg, key, str(key), problems) for key in cfg if key != "hydra"}
     trusted = values.get("trusted_targets")
     trusted = ["medgrpo", *trusted] if isinstance(trusted, list) else ["medgrpo"]
+    problems += hydra_problems(cfg, trusted)
     problems += _check_fields(values, RunConfig, "", trusted)
     keys = {problem.key for problem in problems}
     problems = [problem for problem in problems if not _is_within(problem.refers_to, keys)]
@@ -111,7 +114,7 @@ def _check(key: str, value: Any, hint: Any, trusted: Sequence[str]) -> Iterator[
     elif is_dataclass(hint):
         yield Problem(key, f"{value!r} is no group of settings")
     else:
-        yield from _check_type(key, value, hint)
+        yield from check_type(key, value, hint)
 
 
 def _check_node(path: str, node: Any, trusted: Sequence[str]) -> Iterator[Problem]:
@@ -129,20 +132,43 @@ def _check_node(path: str, node: Any, trusted: Sequence[str]) -> Iterator[Proble
     except (TypeError, ValueError):
         yield Problem(f"{path}._target_", f"{node['_target_']} is nothing that can be called")
         return
-    given = SET_BY_THE_RUN if path.startswith("rewards.") else {}
+    given = SET_BY_THE_RUN.get(path.partition(".")[0], {})
     hints = _hints(build)
+    yield from _check_keywords(path, node, parameters, given, hints)
+    for key, value in node.items():
+        yield from _check_nested(f"{path}.{key}", value, trusted)
+    yield from _check_args(path, node.get("args"), build)
+    yield from _missing(path, node, parameters, given)
+
+
+def _check_keywords(
+    path: str,
+    node: dict[str, Any],
+    parameters: dict[str, inspect.Parameter],
+    given: dict[str, str],
+    hints: dict[str, Any],
+) -> Iterator[Problem]:
+    """The keywords of a target: `given` are those that the run passes, and why."""
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for key, value in node.items():
         if key == "_target_":
             continue
-        if key in given and (value is not None or key not in parameters):
-            yield Problem(f"{path}.{key}", given[key])
-        elif key in parameters and key not in given:
-            yield from _check_type(f"{path}.{key}", value, hints.get(key, Any))
-        elif key not in given and not open_ended:
+        if key in given:
+            if value is not None or key not in parameters:
+                yield Problem(f"{path}.{key}", given[key])
+        elif key in parameters:
+            yield from check_type(f"{path}.{key}", value, hints.get(key, Any))
+        elif not open_ended:
             yield unknown(f"{path}.{key}", parameters.keys() - given.keys())
-        yield from _check_nested(f"{path}.{key}", value, trusted)
-    yield from _check_args(path, node.get("args"), build)
+
+
+def _missing(
+    path: str,
+    node: dict[str, Any],
+    parameters: dict[str, inspect.Parameter],
+    given: dict[str, str],
+) -> Iterator[Problem]:
+    """Parameters without a default that the node does not have."""
     for name, parameter in parameters.items():
         named = parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
         if named and parameter.default is parameter.empty and name not in node:
@@ -178,38 +204,11 @@ def _check_args(path: str, args: Any, build: Any) -> Iterator[Problem]:
         if name in managed:
             yield Problem(key, f"is set by the run: {managed[name]}")
         elif name in known:
-            yield from _check_type(key, value, known[name])
+            yield from check_type(key, value, known[name])
         else:
-            wrong = unknown(key, known.keys() - managed.keys()).message
-            stop = "" if wrong.endswith("?") else "."
-            yield Problem(key, f"{wrong}{stop} Any field of trl.{config_class} can be set")
-
-
-def _check_type(key: str, value: Any, hint: Any) -> Iterator[Problem]:
-    from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
-
-    if value is UNRESOLVED:
-        return
-    strict = ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
-    try:
-        TypeAdapter(hint, config=strict).validate_python(value)
-    except PydanticUserError:  # a type that pydantic cannot describe is checked by its target
-        return
-    except ValidationError as error:
-        wanted = [_wish(details["msg"], details["loc"]) for details in error.errors()][:3]
-        if type(None) in typing.get_args(hint):
-            wanted.append("null")
-        shown = textwrap.shorten(json.dumps(value, default=str), 60)
-        yield Problem(key, f"{shown} should be {' or '.join(dict.fromkeys(wanted))}")
-
-
-def _wish(message: str, where: tuple[int | str, ...]) -> str:
-    """What pydantic wants instead, in words that follow "should be"."""
-    wish = message.removeprefix("Input should be ").removeprefix("Value error, ")
-    if wish.startswith("Predicate "):
-        wish = f"accepted by {wish.split()[1]}"
-    items = [part for part in where if isinstance(part, int)]
-    return f"{wish} (at item {items[0]})" if items else wish
+            message = unknown(key, known.keys() - managed.keys()).message
+            stop = "" if message.endswith("?") else "."
+            yield Problem(key, f"{message}{stop} Any field of trl.{config_class} can be set")
 
 
 def _import(key: str, target: str, trusted: Sequence[str]) -> Any:
@@ -223,7 +222,9 @@ def _import(key: str, target: str, trusted: Sequence[str]) -> Any:
     try:
         found = importlib.import_module(module)
     except Exception as error:  # whatever the user's own module raises
-        return Problem(key, f"cannot import {module} ({type(error).__name__}: {error})")
+        missing = error.name if isinstance(error, ImportError) else None
+        hint = f"; {missing} moved: use {MOVED[missing]}" if missing in MOVED else ""
+        return Problem(key, f"cannot import {module} ({type(error).__name__}: {error}){hint}")
     if hasattr(found, name):
         return getattr(found, name)
     own = [n for n, v in vars(found).items() if getattr(v, "__module__", None) == module]

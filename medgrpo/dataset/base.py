@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 from annotated_types import Ge
 
@@ -41,12 +41,28 @@ SHUFFLE_SEED = 3407
 BATCH = 1000  # rows parsed at a time, so that few exist as Python objects at once
 
 
+class Benchmark(Protocol):
+    """What a run asks of a dataset."""
+
+    primary_metric: str  # the figure that decides between runs
+    max_prompt_tokens: int  # of a rendered prompt
+    over_length: Literal["trim", "drop"]  # passages of a longer one, or its training row
+
+    @property
+    def hub_id(self) -> str | None:
+        """The hub repository that is read, None where no hub is asked."""
+
+    def load(self) -> DatasetDict:
+        """The splits train, validation and test: columns of `Example` and `group`."""
+
+
 @dataclass(kw_only=True)
-class MedicalDataset:
+class MedicalDataset(Benchmark):
     """A benchmark as the config describes it; `load` reads it.
 
-    `primary_metric` names the figure that decides between runs, `answer_with` tells the model
-    what an answer looks like, `max_prompt_tokens` bounds the rendered prompt.
+    `primary_metric` names the metric that decides between runs (a key of the config's `metrics`),
+    `answer_with` tells the model what an answer looks like, `max_prompt_tokens` bounds the
+    rendered prompt.
     """
 
     name: ClassVar[str]  # folder of the embedded sample
@@ -59,7 +75,7 @@ class MedicalDataset:
 
     source: Literal["sample", "path", "hub"]
     answer_with: str
-    primary_metric: Literal["accuracy", "list_f1", "token_f1"]
+    primary_metric: str
     max_prompt_tokens: Annotated[int, Ge(1)]
     over_length: Literal["trim", "drop"] = "trim"  # passages of a long prompt, or its training row
     path: str | None = None  # a file, or a folder with train / validation (dev) / test files
@@ -112,7 +128,7 @@ class MedicalDataset:
         raise NotImplementedError
 
     def group(self, record: Record) -> str:
-        """The benchmark's own subgroup of a record, for figures by subgroup; "" for none."""
+        """The benchmark's own subgroup of a record, for metrics by subgroup; "" for none."""
         return ""
 
     def hub(self) -> dict[str, pa.Table]:

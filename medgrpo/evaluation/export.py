@@ -15,7 +15,7 @@ from annotated_types import Ge
 
 from medgrpo.errors import UserError
 from medgrpo.evaluation.heldout import Result
-from medgrpo.model.base import ModelSource, Policy
+from medgrpo.model.base import Model, ModelSource, Policy
 from medgrpo.model.save import load_merged, merge
 from medgrpo.rundir import RunFolder
 
@@ -40,7 +40,7 @@ class Export:
 
     def __call__(
         self,
-        source: ModelSource,
+        source: Model,
         policy: Policy,
         folder: RunFolder,
         rows: Dataset,
@@ -54,6 +54,7 @@ class Export:
         Raises UserError for a base that cannot be merged into, and when the hub refuses.
         """
         if self.merged:
+            assert isinstance(source, ModelSource)  # preflight refuses others
             merge(source, folder.adapter, folder.merged)
             n = min(self.parity_rows, len(result.predictions))
             found = parity(policy, folder, rows.select(range(n)), result, evaluate)

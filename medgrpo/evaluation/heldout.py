@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
@@ -19,10 +19,11 @@ from rich.progress import Progress
 
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.prompt import Prompt
-from medgrpo.errors import UserError
-from medgrpo.evaluation.generate import Generation, generate
+from medgrpo.evaluation.engines.base import Decoding, Engine, Generation
 from medgrpo.evaluation.rewarded import score_responses
-from medgrpo.evaluation.score import Prediction, figures, read
+from medgrpo.metrics.base import Metric
+from medgrpo.metrics.compute import compute_metrics
+from medgrpo.metrics.prediction import Prediction, read
 from medgrpo.model.base import Policy
 from medgrpo.rewards.base import Reward
 
@@ -36,14 +37,14 @@ log = logging.getLogger(__name__)
 class Result:
     """What an evaluation found."""
 
-    figures: dict[str, Any]  # see medgrpo.evaluation.score.figures
+    metrics: dict[str, Any]  # see medgrpo.metrics.compute.compute_metrics
     predictions: list[Prediction]  # one a row, in the split's order
     seconds: float  # taken by answering and scoring
 
     @property
     def score(self) -> float | None:
-        """The primary metric in [0, 1], None where no row defines it."""
-        return self.figures["primary"]
+        """The primary metric, None where no row defines it."""
+        return self.metrics["primary"]
 
     def rows(self, stage: str) -> list[dict[str, Any]]:
         """The predictions as flat rows of a table, a column `reward/<name>` for each reward."""
@@ -55,6 +56,17 @@ class Result:
             }
             for row in self.predictions
         ]
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Answers rows with a policy as it is now: the primary metric, None where not defined."""
+
+    evaluate: Callable[[Dataset], Result]
+    higher_is_better: bool
+
+    def __call__(self, rows: Dataset) -> float | None:
+        return self.evaluate(rows).score
 
 
 @dataclass(kw_only=True)
@@ -69,16 +81,6 @@ class HeldOut:
     temperature: Annotated[float, Gt(0)] = 0.7  # of the samples
     reward_rows: Annotated[int, Ge(0)] | None = 20  # first rows that rewards score, too; None: all
     evidently: bool = False  # also write Evidently's HTML report of tuned against base
-    engine: Literal["transformers", "vllm", "openai"] = "transformers"  # what generates
-    base_url: str | None = None  # engine=openai: the server
-    served_model: str | None = None  # engine=openai: the server's name for the model
-    api_key_env: str | None = None  # engine=openai: the variable that holds the key, if any
-
-    def __post_init__(self) -> None:
-        if self.engine == "openai" and not (self.base_url and self.served_model):
-            raise UserError(
-                "evaluation.engine=openai needs evaluation.base_url and evaluation.served_model"
-            )
 
     def __call__(
         self,
@@ -86,23 +88,24 @@ class HeldOut:
         dataset_split: Dataset | Sequence[Example],
         rewards: Sequence[Reward] = (),
         *,
+        engine: Engine,
         prompt: Prompt,
+        metrics: Mapping[str, Metric],
         primary_metric: str,
     ) -> Result:
         """Evaluate on `dataset_split`, a datasets.Dataset (or list) of Examples.
 
-        The first responses are also scored by `rewards`. `prompt` makes the messages and says how
-        answers are read. A row's answer is None, and counted, where none is found. Raises
-        UserError for an unknown `primary_metric`.
+        `engine` answers, and the first responses are also scored by `rewards`. `prompt` makes the
+        messages and says how answers are read. A row's answer is None, and counted, where none is
+        found. `primary_metric` is a key of `metrics`.
         """
         start = time.monotonic()
         n = len(dataset_split) if self.limit is None else min(self.limit, len(dataset_split))
         rows = [cast(Example, dataset_split[index]) for index in range(n)]
         messages = [prompt.messages(row) for row in rows]
-        greedy = self._answers(policy, messages, prompt, 0.0)
-        sampled = self._answers(
-            policy, [one for one in messages for _ in range(self.samples)], prompt, self.temperature
-        )
+        repeated = [one for one in messages for _ in range(self.samples)]
+        greedy = self._answers(engine, policy, messages, prompt, 0.0)
+        sampled = self._answers(engine, policy, repeated, prompt, self.temperature)
         votes = [answer.text for answer in sampled]
         predictions = [
             read(
@@ -115,48 +118,45 @@ class HeldOut:
             for i, (row, answer) in enumerate(zip(rows, greedy, strict=True))
         ]
         self._reward(rewards, rows, predictions)
-        found = figures(predictions, primary_metric)
-        return Result(found, predictions, round(time.monotonic() - start, 1))
+        computed = compute_metrics(predictions, metrics, primary_metric)
+        return Result(computed, predictions, round(time.monotonic() - start, 1))
 
-    def score(
-        self, policy: Policy, rows: Dataset, *, prompt: Prompt, primary_metric: str
-    ) -> float | None:
-        """The primary metric of greedy answers to `rows`, without samples and rewards."""
-        greedy = replace(self, samples=0)
-        return greedy(policy, rows, prompt=prompt, primary_metric=primary_metric).score
+    def scorer(
+        self,
+        policy: Policy,
+        *,
+        engine: Engine,
+        prompt: Prompt,
+        metrics: Mapping[str, Metric],
+        primary_metric: str,
+    ) -> Scorer:
+        """What scores greedy answers, without samples and rewards."""
+        reading: Any = {"prompt": prompt, "metrics": metrics, "primary_metric": primary_metric}
+        evaluate = partial(replace(self, samples=0), policy, engine=engine, **reading)
+        return Scorer(evaluate, metrics[primary_metric].higher_is_better)
 
     def _answers(
-        self, policy: Policy, messages: list[Any], prompt: Prompt, temperature: float
+        self,
+        engine: Engine,
+        policy: Policy,
+        messages: list[Any],
+        prompt: Prompt,
+        temperature: float,
     ) -> list[Generation]:
         """The engine's answers, with a bar on a terminal."""
         if not messages:
             return []
+        decoding = Decoding(
+            batch_size=self.batch_size,
+            max_new_tokens=self.max_new_tokens,
+            temperature=temperature,
+            chat_template_kwargs=prompt.chat_template_kwargs,
+        )
         with Progress(transient=True, disable=not Console().is_terminal) as bar:
             task = bar.add_task(f"evaluating ({self.split})", total=len(messages))
-            return self._engine(policy)(
-                messages,
-                batch_size=self.batch_size,
-                max_new_tokens=self.max_new_tokens,
-                temperature=temperature,
-                chat_template_kwargs=prompt.chat_template_kwargs,
-                on_progress=lambda answered: bar.update(task, completed=answered),
+            return engine.generate(
+                policy, messages, decoding, lambda answered: bar.update(task, completed=answered)
             )
-
-    def _engine(self, policy: Policy) -> Callable[..., list[Generation]]:
-        if self.engine == "openai":
-            from medgrpo.evaluation.served import generate_served
-
-            return partial(
-                generate_served,
-                base_url=self.base_url or "",
-                model=self.served_model or "",
-                api_key_env=self.api_key_env,
-            )
-        if self.engine == "vllm":
-            from medgrpo.evaluation.vllm_engine import generate_vllm
-
-            return partial(generate_vllm, policy)
-        return partial(generate, *policy)
 
     def _reward(
         self, rewards: Sequence[Reward], rows: list[Example], predictions: list[Prediction]
@@ -165,10 +165,9 @@ class HeldOut:
         n = len(rows) if self.reward_rows is None else min(self.reward_rows, len(rows))
         if not rewards or not n:
             return
-        said = [prediction["response"] for prediction in predictions]
-        scores = score_responses(rewards, rows[:n], said[:n])
-        unscored = dict.fromkeys(scores[0])
-        for prediction, found in zip(
-            predictions, [*scores, *[unscored] * (len(rows) - n)], strict=True
-        ):
-            prediction["rewards"] = found
+        said = [prediction["response"] for prediction in predictions[:n]]
+        scores = score_responses(rewards, rows[:n], said)
+        for index, prediction in enumerate(predictions):
+            prediction["rewards"] = {
+                name: values[index] if index < n else None for name, values in scores.items()
+            }

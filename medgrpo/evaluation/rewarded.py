@@ -1,14 +1,13 @@
-"""What the run's rewards think of held-out answers: the judges' view beside the gold answers'.
+"""What rewards give to responses outside of training: to held-out answers, and in the audit.
 
-A reward that rises here while accuracy does not is being gamed; held-out rows show it, training
-rows may not.
+A reward that rises on held-out answers while accuracy does not is being gamed; training rows may
+not show it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from medgrpo.dataset.example import Example
 from medgrpo.rewards.base import Reward
@@ -16,19 +15,19 @@ from medgrpo.rewards.base import Reward
 
 def score_responses(
     rewards: Sequence[Reward], rows: Sequence[Example], responses: Sequence[str]
-) -> list[dict[str, float | None]]:
-    """Each response's scores by reward name; None where a reward has no verdict."""
+) -> dict[str, list[float | None]]:
+    """The scores of the responses by reward, in order; None where a reward has no verdict.
+
+    Judged rewards are asked at the same time.
+    """
     columns = {key: [row[key] for row in rows] for key in Example.__annotations__}  # type: ignore[literal-required]
-    scores = {}
-    for reward in rewards:
-        found = reward(completions=list(responses), **columns)  # type: ignore[operator]
-        if inspect.isawaitable(found):
-            found = asyncio.run(_result(found))
-        scores[reward.__name__] = found
-    return [
-        {name: values[index] for name, values in scores.items()} for index in range(len(responses))
-    ]
 
+    async def scores(reward: Reward) -> list[float | None]:
+        found = reward(completions=list(responses), **columns)
+        return await found if isinstance(found, Awaitable) else found
 
-async def _result(awaitable: object) -> list[float | None]:
-    return await awaitable  # type: ignore[misc]
+    async def all_scores() -> list[list[float | None]]:
+        return await asyncio.gather(*map(scores, rewards))
+
+    names = [reward.__name__ for reward in rewards]
+    return dict(zip(names, asyncio.run(all_scores()), strict=True))

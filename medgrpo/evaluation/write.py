@@ -3,34 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from medgrpo.evaluation.evidently_report import write_evidently_report
 from medgrpo.evaluation.heldout import Result
-from medgrpo.evaluation.paired import paired_figures
+from medgrpo.metrics.base import Metric, column_of, row_value
+from medgrpo.metrics.paired import paired_metrics
+from medgrpo.metrics.prediction import Prediction
+from medgrpo.metrics.recorded import Evaluation, MetricSpec
 from medgrpo.rundir import RunFolder
 
 
 def write_evaluation(
-    folder: RunFolder, stages: Mapping[str, Result], metric: str, *, evidently: bool
-) -> dict[str, Any]:
-    """Write the figures of each stage ("before", ..., "after") and every prediction.
+    folder: RunFolder,
+    stages: Mapping[str, Result],
+    metrics: Mapping[str, Metric],
+    primary_metric: str,
+    *,
+    evidently: bool,
+) -> Evaluation:
+    """Write the metrics of each stage ("before", ..., "after") and every prediction.
 
-    With `evidently` also its report of the last stage against the first, evidently.html. What the
-    stages took goes into the summary.
-    Returns what evaluation.json holds: the figures by stage, and under `paired` each stage against
-    each earlier one.
+    Where nothing was trained there is "after" alone. With `evidently` also its report of the last
+    stage against the first, evidently.html. What the stages took goes into the summary.
+    Returns what evaluation.json holds: the metrics by stage, each stage against each earlier one,
+    and how each metric is shown.
     """
     predictions = {name: stage.predictions for name, stage in stages.items()}
-    figures: dict[str, Any] = {name: stage.figures for name, stage in stages.items()}
-    figures["paired"] = paired_figures(predictions, metric)
-    folder.write_json(folder.evaluation, figures)
+    evaluation = Evaluation(
+        stages={name: stage.metrics for name, stage in stages.items()},
+        paired=paired_metrics(predictions, metrics[primary_metric]),
+        metrics={name: MetricSpec.of(m, primary_metric) for name, m in metrics.items()},
+    )
+    evaluation.write(folder)
     seconds = {name: stage.seconds for name, stage in stages.items()}
     folder.update_summary(evaluation_seconds=seconds)
-    rows = [row for name, stage in stages.items() for row in stage.rows(name)]
+    columns = {column_of(metric, primary_metric): metric for metric in metrics.values()}
+    known = {None, *Prediction.__annotations__}
+    added = {column: metric for column, metric in columns.items() if column not in known}
+    rows = [
+        {**row, **{column: row_value(metric, answer) for column, metric in added.items()}}
+        for name, stage in stages.items()
+        for row, answer in zip(stage.rows(name), stage.predictions, strict=True)
+    ]
     folder.write_parquet(folder.predictions, rows)
-    if evidently:
+    if evidently and len(predictions) > 1:
         write_evidently_report(
-            predictions["before"], predictions["after"], folder.path / "evidently.html"
+            predictions["before"], predictions["after"], metrics, folder.path / "evidently.html"
         )
-    return figures
+    return evaluation

@@ -21,7 +21,9 @@ from typing import Any
 from medgrpo.errors import UserError
 
 _TABLE = "CREATE TABLE IF NOT EXISTS entries (key BLOB PRIMARY KEY, value TEXT) WITHOUT ROWID"
-_SECONDS_TO_WAIT = 30  # for another process that is writing
+_SECONDS_TO_OPEN = 30  # while another process does
+_SECONDS_TO_WAIT = 1.0  # for another process that is writing: whoever asks a judge waits too
+_SECONDS_WITHOUT = 60.0  # after it did not finish: entries are lost, and asked for again later
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class Cache:
         self.path = Path(path).expanduser().absolute()
         self._lock = threading.Lock()
         self._warned = False
+        self._writes_from = 0.0  # on the monotonic clock
         self._db = self._opened()
 
     def get(self, key: bytes) -> Any:
@@ -50,12 +53,17 @@ class Cache:
             return None
 
     def put(self, key: bytes, value: Any) -> None:
-        """Keep `value`; it is on disk, for every process, when this returns."""
-        self._execute("INSERT OR REPLACE INTO entries VALUES (?, ?)", (key, json.dumps(value)))
+        """Keep `value`; it is on disk, for every process, when this returns.
+
+        Unless the file cannot be written, which costs a second a minute and not one an entry.
+        """
+        if time.monotonic() >= self._writes_from:
+            self._execute("INSERT OR REPLACE INTO entries VALUES (?, ?)", (key, json.dumps(value)))
 
     def forget(self, key: bytes) -> None:
         """Keep it no longer."""
-        self._execute("DELETE FROM entries WHERE key = ?", (key,))
+        if time.monotonic() >= self._writes_from:
+            self._execute("DELETE FROM entries WHERE key = ?", (key,))
 
     def close(self) -> None:
         with self._lock:
@@ -69,6 +77,7 @@ class Cache:
                 if not self._warned:
                     _log.warning("judge.cache %s: %s; going on without", self.path, error)
                 self._warned = True
+                self._writes_from = time.monotonic() + _SECONDS_WITHOUT
             except sqlite3.DatabaseError as error:
                 self._db.close()
                 self._db = self._renewed(error)
@@ -88,12 +97,13 @@ class Cache:
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(
-            self.path, timeout=_SECONDS_TO_WAIT, isolation_level=None, check_same_thread=False
+            self.path, timeout=_SECONDS_TO_OPEN, isolation_level=None, check_same_thread=False
         )
         try:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose the latest entries
             db.execute(_TABLE)
+            db.execute(f"PRAGMA busy_timeout = {_SECONDS_TO_WAIT * 1000:.0f}")
         except sqlite3.DatabaseError:
             db.close()
             raise

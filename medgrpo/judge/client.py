@@ -7,11 +7,12 @@ Evidently's): one that holds a client or a semaphore must run it on a loop of it
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import math
+from abc import abstractmethod
 from collections import defaultdict
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from medgrpo.judge.usage import Usage, report
 
@@ -52,6 +53,7 @@ class Limits:
     attempts: int
     attempt_timeout: float  # seconds
     backoff: float  # seconds before the second attempt, doubled with each
+    deadline: float = math.inf  # seconds for all attempts, waiting included
 
 
 @dataclass
@@ -65,7 +67,7 @@ class Asking:
 ASKING: ContextVar[Asking] = ContextVar("asking")  # unset outside a reward
 
 
-class Judge(ABC):
+class Judge(Protocol):
     """Anything that can be asked. `name` is shown to the user.
 
     The attributes below are what a judge may set; as they stand they mean none, no, never.
@@ -83,10 +85,12 @@ class Judge(ABC):
     max_cost: float | None = None  # US dollars; above it a run stops
     price_in: float = 0.0  # US dollars per million tokens
     price_out: float = 0.0
+    usage: defaultdict[str, Usage]  # by reward
+    last_failure: str  # why the latest missing verdict is missing
 
     def __init__(self) -> None:
-        self.usage: defaultdict[str, Usage] = defaultdict(Usage)  # by reward
-        self.last_failure = "none"  # why the latest missing verdict is missing
+        self.usage = defaultdict(Usage)
+        self.last_failure = "none"
 
     @property
     def fatal(self) -> str | None:
@@ -107,8 +111,11 @@ class Judge(ABC):
         Raises JudgeError when no such answer could be had.
         """
 
-    def preflight(self) -> None:  # noqa: B027 (a stand-in has nothing to find out)
+    def preflight(self) -> None:
         """Ask once, before anything costly starts. Raises UserError if that cannot work."""
+
+    def wait_for_answer(self) -> None:
+        """Return once a question is answered, or when waiting longer is not worth it."""
 
     def report(self) -> dict[str, dict[str, float | None]]:
         """What this process asked and paid so far, by reward, and in `total`."""

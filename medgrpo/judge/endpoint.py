@@ -1,9 +1,9 @@
-"""Getting one reply out of an endpoint: slots, limits per minute, attempts, and how to ask it.
+"""Getting one answer out of an endpoint: slots, limits per minute, attempts and a deadline.
 
 What may pass (too many requests, server errors, timeouts, lost connections) is tried again after
-a pause with jitter (Brooker 2015, "Exponential Backoff And Jitter"), what the judge garbled at
-once with another seed, and what cannot pass ends here with what to set. All of it belongs to one
-event loop.
+a pause with jitter (Brooker 2015, "Exponential Backoff And Jitter"), what the model garbled at
+once and differently, and what cannot pass ends here with what to set. Judges and served evaluation
+ask through it alike. All of it belongs to one event loop.
 """
 
 from __future__ import annotations
@@ -11,116 +11,80 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from pydantic import BaseModel
-
-from medgrpo.judge.client import JudgeError, Limits, Reply
+from medgrpo.judge.address import Address
+from medgrpo.judge.client import JudgeError, Limits
 from medgrpo.judge.protocol import (
+    FORBIDDEN,
+    NOT_FOUND,
+    REDIRECTS,
+    UNAUTHORIZED,
     BadReply,
-    Mode,
+    Completion,
     QuotaExhausted,
     Refused,
     Unavailable,
-    post,
-    read,
-    response_format,
-    tokens,
 )
 from medgrpo.judge.traffic import PerMinute
+from medgrpo.judge.transport import Transport
 from medgrpo.judge.usage import Usage
 
-if TYPE_CHECKING:
-    import aiohttp
-
 _LONGEST_PAUSE = 20.0  # seconds, unless the endpoint asks for more
-_WARMER = 0.4  # temperature at least after a bad reply: at 0 the same one would come again
-_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _SERVER_ERROR = 401, 403, 404, 500
+_WORTH_TELLING = 5.0  # seconds of a pause before anything was answered
+_CHARACTERS = 4  # a token, where the endpoint does not count them
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """What a request says beside its messages; None is left out."""
-
-    model: str
-    temperature: float | None
-    seed: int | None
-    max_tokens: int
-
-
-class _Probe(BaseModel):
-    answer: str
-
-
-_QUESTION = 'Is water wet? Answer in JSON: {"answer": "yes"} or {"answer": "no"}.'
-
-
 class Endpoint:
-    """One endpoint, model and key. `fatal` says why no further call can succeed, if so."""
+    """One address, pressed no harder than `limits`.
 
-    def __init__(
-        self, base_url: str, key_env: str | None, key: str, sampling: Sampling, limits: Limits
-    ) -> None:
-        self.base_url, self.key_env = base_url, key_env
-        self.sampling, self.limits = sampling, limits
+    `fatal` says why no further call can succeed, once that is known.
+    """
+
+    def __init__(self, address: Address, limits: Limits) -> None:
+        self.address, self.limits = address, limits
         self.fatal: str | None = None
-        self._mode: Mode | None = None
-        self._key = key
-        self._length_field = "max_tokens"
-        self._answered = False
-        self._probing = asyncio.Lock()
+        self._transport = Transport(address)
+        self.length_field = "max_tokens"  # as the endpoint calls the length limit
+        self._answered = self._estimated = False
         self._slots = asyncio.Semaphore(limits.concurrency)
         self._requests = PerMinute(limits.requests_per_minute)
         self._tokens = PerMinute(limits.tokens_per_minute)
-        self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
         """Drop the connections."""
-        if self._session is not None:
-            await self._session.close()
-
-    async def probe(self, modes: tuple[Mode, ...], usage: Usage) -> Mode:
-        """The first of `modes` that the endpoint takes and holds to; found once.
-
-        Raises JudgeError when it takes none, or cannot be asked at all.
-        """
-        async with self._probing:
-            if self._mode is None:
-                self._mode = await self._first_of(modes, usage)
-            return self._mode
-
-    async def _first_of(self, modes: tuple[Mode, ...], usage: Usage) -> Mode:
-        question = [{"role": "user", "content": _QUESTION}]
-        for mode in modes:
-            try:
-                await self.ask(question, _Probe, 0, usage, mode)
-                return mode
-            except (Refused, BadReply) as error:
-                failed: JudgeError = error
-            except Unavailable as error:  # llama-cpp-python: HTTP 500 for a mode unknown to it
-                if error.status < _SERVER_ERROR:
-                    raise
-                failed = error
-        if not isinstance(failed, BadReply):
-            raise JudgeError(
-                f"a plain question is refused ({failed}). Set what the endpoint does not take to "
-                "null (judge.temperature, judge.seed), or choose another judge.structured"
-            )
-        _log.warning("judge: %s gives no plain JSON in any mode: %s", self.base_url, failed)
-        return modes[-1]  # a small model: it may do better with the real prompts
+        await self._transport.close()
 
     async def ask(
         self,
-        messages: list[dict[str, str]],
-        schema: type[BaseModel] | None,
-        logprobs: int,
+        request: Callable[[int], dict[str, Any]],
+        read: Callable[[Completion], T],
         usage: Usage,
-        mode: Mode,
-    ) -> Reply:
-        """A reply that `schema` accepts. Raises JudgeError after the last attempt."""
+    ) -> T:
+        """What `read` makes of a reply. Raises JudgeError when none will do, or in time.
+
+        `request` gives the body of a chat completion after so many bad replies; `read` raises
+        BadReply for one that shall be asked for again.
+        """
+        try:
+            async with asyncio.timeout(self.limits.deadline):
+                return await self._attempts(request, read, usage)
+        except TimeoutError:
+            raise Unavailable(
+                f"no answer in {self.limits.deadline:g} s, attempts included"
+            ) from None
+
+    async def _attempts(
+        self,
+        request: Callable[[int], dict[str, Any]],
+        read: Callable[[Completion], T],
+        usage: Usage,
+    ) -> T:
         bad, pause = 0, 0.0
         for attempt in range(1, self.limits.attempts + 1):
             if attempt > 1:
@@ -129,95 +93,93 @@ class Endpoint:
             if self.fatal:
                 raise JudgeError(self.fatal)
             try:
-                body = self._body(messages, logprobs, bad) | response_format(schema, mode)
-                return await self._send(body, schema, usage)
+                return read(await self._send(request(bad), usage))
             except BadReply as error:
                 failed: JudgeError = error
                 usage.bad_replies += 1
                 bad, pause = bad + 1, 0.0
             except Unavailable as error:
-                failed = error
-                pause = min(_LONGEST_PAUSE, self.limits.backoff * 2 ** (attempt - 1))
-                pause = random.uniform(pause / 2, pause) + (error.retry_after or 0.0)
+                failed, pause = error, self._pause(error, attempt)
             except Refused as error:
                 if not self._adapts(error):
                     raise self._advised(error) from None
                 failed, pause = error, 0.0
         raise failed
 
+    def _pause(self, error: Unavailable, attempt: int) -> float:
+        """Seconds before the next attempt. Raises Unavailable where that is past the deadline."""
+        if error.retry_after >= self.limits.deadline:
+            asked = f"it asks to wait {error.retry_after:,.0f} s"
+            raise Unavailable(f"{error} ({asked}, the deadline is {self.limits.deadline:g} s)")
+        pause = min(_LONGEST_PAUSE, self.limits.backoff * 2 ** (attempt - 1))
+        pause = random.uniform(pause / 2, pause) + error.retry_after
+        if pause > _WORTH_TELLING and not self._answered and attempt < self.limits.attempts:
+            where = self.address.base_url
+            _log.warning("%s: %s; trying again in %.0f s", where, error, pause)
+        return pause
+
     def _adapts(self, error: Refused) -> bool:
         """OpenAI's reasoning models want the length limit under another name."""
-        if "max_completion_tokens" not in str(error) or self._length_field != "max_tokens":
+        if "max_completion_tokens" not in str(error) or self.length_field != "max_tokens":
             return False
-        self._length_field = "max_completion_tokens"
+        self.length_field = "max_completion_tokens"
         return True
 
     def _advised(self, error: Refused) -> JudgeError:
         """The error, with what to set when no call can succeed before that is done."""
-        key = "judge.api_key_env" if self.key_env is None else f"the variable {self.key_env}"
+        address, group = self.address, self.address.group
+        key = f"the variable {address.key_env}" if address.key_env else f"{group}.api_key_env"
         if isinstance(error, QuotaExhausted):
             advice = f"the account behind {key} has no credit left: add some, or set another key"
-        elif error.status == _UNAUTHORIZED or (error.status == _FORBIDDEN and not self._answered):
+        elif error.status == UNAUTHORIZED or (error.status == FORBIDDEN and not self._answered):
             advice = f"the key is not accepted: set {key}"
-        elif error.status == _NOT_FOUND and not self._answered:
-            advice = f"is there a model {self.sampling.model}? Set judge.model or judge.base_url"
+        elif error.status == NOT_FOUND and not self._answered:
+            name = f"{group}.{address.model_field}"
+            advice = f"is there a model {address.model}? Set {name} or {group}.base_url"
+        elif error.status in REDIRECTS and not self._answered:
+            advice = f"set {group}.base_url to the address of the model itself"
         else:
             return error
         self.fatal = f"{error}; {advice}"
         return JudgeError(self.fatal)
 
-    def _body(self, messages: list[dict[str, str]], logprobs: int, bad: int) -> dict[str, Any]:
-        """A request; after `bad` bad replies, one that can be answered differently."""
-        ask = self.sampling
-        seed = None if ask.seed is None else ask.seed + bad
-        warm = ask.temperature if not bad else max(ask.temperature or 0.0, _WARMER)
-        body = {
-            "model": ask.model,
-            "messages": messages,
-            "temperature": None if ask.temperature is None else warm,
-            "seed": seed,
-            self._length_field: ask.max_tokens,
-            "logprobs": True if logprobs else None,
-            "top_logprobs": logprobs or None,
-        }
-        return {name: value for name, value in body.items() if value is not None}
-
-    async def _send(
-        self, body: dict[str, Any], schema: type[BaseModel] | None, usage: Usage
-    ) -> Reply:
-        """One attempt."""
-        guess = sum(len(m["content"]) for m in body["messages"]) // 4 + self.sampling.max_tokens
+    async def _send(self, body: dict[str, Any], usage: Usage) -> Completion:
+        """One attempt, counted."""
+        asked = sum(len(message["content"]) for message in body["messages"]) // _CHARACTERS
+        longest = body["max_tokens"]
+        body[self.length_field] = body.pop("max_tokens")
         loop = asyncio.get_running_loop()
         queued = loop.time()
         async with self._slots:
             await self._requests.take(1)
-            taken = await self._tokens.take(guess)
+            taken = await self._tokens.take(asked + longest)
             start = loop.time()
             usage.calls += 1
             usage.waited += start - queued
             try:
                 async with asyncio.timeout(self.limits.attempt_timeout):
-                    url = f"{self.base_url}/chat/completions"
-                    raw = await post(self._connected(), url, body, self._key)
+                    reply = await self._transport.post(body)
             except TimeoutError:
                 wait = self.limits.attempt_timeout
-                raise Unavailable(f"no answer in judge.attempt_timeout={wait:g} s") from None
+                raise Unavailable(f"no answer in {wait:g} s") from None
             usage.latencies.append(loop.time() - start)
-        tokens_in, tokens_out = tokens(raw)
+        self._answered = True
+        self._tokens.settle(taken, self._count(reply, asked, usage))
+        return reply
+
+    def _count(self, reply: Completion, asked: int, usage: Usage) -> int:
+        """Add the reply's tokens to `usage`, estimated where the endpoint counts none."""
+        written = sum(len(choice.message.content or "") for choice in reply.choices) // _CHARACTERS
+        count = reply.usage
+        if count is None or (written and not count.completion_tokens):
+            usage.estimated += 1
+            tokens_in, tokens_out = max(1, asked), written
+            if not self._estimated:
+                self._estimated = True
+                told = "%s does not count tokens: estimated, a token for %d characters"
+                _log.warning(told, self.address.base_url, _CHARACTERS)
+        else:
+            tokens_in, tokens_out = count.prompt_tokens, count.completion_tokens
         usage.tokens_in += tokens_in
         usage.tokens_out += tokens_out
-        self._tokens.settle(taken, tokens_in + tokens_out)
-        self._answered = True
-        return read(raw, schema)
-
-    def _connected(self) -> aiohttp.ClientSession:
-        import aiohttp
-
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
-                connector=aiohttp.TCPConnector(limit=0),  # the slots are the limit
-                timeout=aiohttp.ClientTimeout(total=None),  # as is the attempt's own
-                trust_env=True,  # proxies
-            )
-        return self._session
+        return tokens_in + tokens_out

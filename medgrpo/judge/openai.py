@@ -11,21 +11,36 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import threading
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Interval, Predicate
 
 from medgrpo.errors import UserError
+from medgrpo.judge.address import Address, BaseUrl
 from medgrpo.judge.cache import Cache, cache_key
 from medgrpo.judge.client import ASKING, Asking, Judge, JudgeError, Limits, Reply
-from medgrpo.judge.endpoint import Endpoint, Sampling
-from medgrpo.judge.protocol import MODES, Mode, Unavailable, accepts
-from medgrpo.judge.traffic import SingleFlight
+from medgrpo.judge.endpoint import Endpoint
+from medgrpo.judge.protocol import Completion, Unavailable
+from medgrpo.judge.request import (
+    MODES,
+    QUESTION,
+    Mode,
+    Probe,
+    Sampling,
+    accepts,
+    answer_of,
+    first_of,
+    response_format,
+)
+from medgrpo.judge.traffic import OwnLoop, SingleFlight
 from medgrpo.judge.usage import Usage
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+_RECOVERY = 2.0  # seconds between questions to an endpoint that answered none of a batch
 
 _log = logging.getLogger(__name__)
 
@@ -40,9 +55,10 @@ class OpenAIJudge(Judge):
         self,
         *,
         model: str,
-        base_url: str,
+        base_url: BaseUrl,
         api_key_env: Annotated[str, Predicate(str.isidentifier)] | None,
         structured: Literal["auto", "json_schema", "json_object_schema", "json_object", "none"],
+        reasoning: bool,
         temperature: Annotated[float, Interval(ge=0, le=2)] | None,
         seed: int | None,
         max_tokens: Annotated[int, Ge(1)],
@@ -65,18 +81,20 @@ class OpenAIJudge(Judge):
     ) -> None:
         """What each field means stands beside it in conf/judge/openai.yaml.
 
-        Raises UserError when the key's variable is not set, the cache cannot be written, or
-        `max_cost` has no prices to count by.
+        Raises UserError when address or key cannot be used, the cache cannot be written,
+        `max_cost` has no prices to count by, or `logprobs` are asked of a reasoning model.
         """
         super().__init__()
         if max_cost is not None and not price_in + price_out:
             raise UserError("judge.max_cost needs judge.price_in and judge.price_out")
+        if reasoning and logprobs:
+            raise UserError("judge.logprobs: reasoning models give none; set it to 0")
         self.name = model
         self.max_tokens, self.logprobs, self.reasons = max_tokens, logprobs, reasons
         self.verdict_deadline = verdict_deadline
         self.max_failure_rate, self.failure_window = max_failure_rate, failure_window
         self.price_in, self.price_out, self.max_cost = price_in, price_out, max_cost
-        self._sampling = Sampling(model, temperature, seed, max_tokens)
+        self._sampling = Sampling(model, None if reasoning else temperature, seed, max_tokens)
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         self.limits = Limits(
             concurrency=max(1, concurrency // processes),
@@ -85,17 +103,19 @@ class OpenAIJudge(Judge):
             attempts=attempts,
             attempt_timeout=attempt_timeout,
             backoff=backoff,
+            deadline=verdict_deadline,
         )
-        base_url = base_url.rstrip("/")
-        key = _key(api_key_env)
-        self._identity = [base_url, vars(self._sampling), structured, salt]
+        address = Address.of(base_url, model, api_key_env, "judge")
+        self._identity = [address.base_url, vars(self._sampling), structured, salt]
         self._modes = sum(MODES.values(), ()) if structured == "auto" else MODES[structured]
         self.cache = None if cache is None else Cache(cache)
         self._flights: SingleFlight[Reply] = SingleFlight()
-        self._endpoint = Endpoint(base_url, api_key_env, key, self._sampling, self.limits)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="judge", daemon=True)
-        self._thread.start()
+        self._endpoint = Endpoint(address, self.limits)
+        if reasoning:
+            self._endpoint.length_field = "max_completion_tokens"
+        self._mode: Mode | None = None
+        self._probing = asyncio.Lock()
+        self._loop = OwnLoop("judge")
 
     @property
     def identity(self) -> list[Any]:
@@ -110,16 +130,25 @@ class OpenAIJudge(Judge):
     def preflight(self) -> None:
         """Ask one question: finds a wrong key, model, address or an exhausted quota."""
         try:
-            mode = asyncio.run_coroutine_threadsafe(self._probe(), self._loop).result()
-        except JudgeError as error:
-            hint = (
-                "; is the server up? See judge.base_url" if isinstance(error, Unavailable) else ""
-            )
+            mode = self._loop.start(self._probe()).result(self.verdict_deadline)
+        except (JudgeError, TimeoutError) as error:
+            told = str(error) or f"no answer in judge.verdict_deadline={self.verdict_deadline:g} s"
+            down = isinstance(error, Unavailable | TimeoutError)
+            up = "; is the server up? See judge.base_url" if down else ""
+            where = self._endpoint.address.base_url
             raise UserError(
-                f"judge {self.name} at {self._endpoint.base_url}: {error}{hint}. Without any "
-                "endpoint, judge=lexical stands in"
+                f"judge {self.name} at {where}: {told}{up}. Without any endpoint, judge=lexical "
+                "stands in"
             ) from None
         _log.info("judge: %s, JSON by %s", self.name, mode)
+
+    def wait_for_answer(self) -> None:
+        """See Judge: as long as the attempts of one call may take."""
+        limits = self._endpoint.limits
+        longest = min(limits.attempts * limits.attempt_timeout, limits.deadline)
+        _log.warning("judge: waiting up to %.0f s for an answer", longest)
+        with suppress(TimeoutError):
+            self._loop.start(asyncio.wait_for(self._answers(), longest)).result()
 
     async def chat(
         self, messages: list[dict[str, str]], schema: type[BaseModel] | None, logprobs: int = 0
@@ -135,14 +164,10 @@ class OpenAIJudge(Judge):
             usage.cache_hits += 1
             return Reply(**stored)
         call = self._shared(key, messages, schema, logprobs, usage)
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self._loop))
+        return await asyncio.wrap_future(self._loop.start(call))
 
     def close(self) -> None:
-        if self._thread.is_alive():
-            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+        self._loop.close(self._endpoint.close)
         super().close()
 
     # From here on everything runs on the judge's own loop.
@@ -159,7 +184,7 @@ class OpenAIJudge(Judge):
 
         async def ask() -> Reply:
             mode = await self._probe()
-            reply = await self._endpoint.ask(messages, schema, logprobs, usage, mode)
+            reply = await self._ask(messages, schema, logprobs, usage, mode)
             if self.cache:
                 self.cache.put(key, vars(reply))
             return reply
@@ -168,24 +193,37 @@ class OpenAIJudge(Judge):
         return await self._flights.do(key, ask)
 
     async def _probe(self) -> Mode:
-        return await self._endpoint.probe(self._modes, self.usage["preflight"])
+        """How the endpoint takes a schema; found once."""
+        async with self._probing:
+            if self._mode is None:
+                usage = self.usage["preflight"]
+                ask = partial(self._ask, QUESTION, Probe, 0, usage)
+                self._mode = await first_of(self._modes, ask)
+            return self._mode
 
-    async def _end(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        await self._endpoint.close()
+    async def _answers(self) -> None:
+        """Until the endpoint answers a question, or has said that it never will."""
+        while not self.fatal:
+            try:
+                await self._ask(QUESTION, None, 0, self.usage["preflight"], "none")
+                return
+            except JudgeError:
+                await asyncio.sleep(_RECOVERY)
 
+    async def _ask(
+        self,
+        messages: list[dict[str, str]],
+        schema: type[BaseModel] | None,
+        logprobs: int,
+        usage: Usage,
+        mode: Mode,
+    ) -> Reply:
+        shape = response_format(schema, mode)
 
-def _key(variable: str | None) -> str:
-    """The key that the environment holds; "" where none is needed."""
-    if variable is None:
-        return ""
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise UserError(
-            f"judge.api_key_env: the environment variable {variable} is not set. Set it to your "
-            "key, or choose judge=local_server or judge=lexical"
-        )
-    return key
+        def read(reply: Completion) -> Reply:
+            text, count = answer_of(reply, schema), reply.usage
+            tokens = (count.prompt_tokens, count.completion_tokens) if count else (0, 0)
+            return Reply(text, *tokens, reply.choices[0].logprobs)
+
+        request = partial(self._sampling.body, messages, shape, logprobs)
+        return await self._endpoint.ask(request, read, usage)

@@ -1,51 +1,50 @@
-"""The protocol of OpenAI-compatible endpoints: a request, its reply, and what an error means.
+"""The protocol of OpenAI-compatible endpoints: what a reply says, and what an error means.
 
-OpenAI, vLLM, Ollama and llama.cpp's servers speak the same protocol and differ in how they take a
-JSON schema (`MODES`), in HTTP codes for the same mistake, and in how well they hold to a schema.
-aiohttp and not OpenAI's own client: 0.3 ms of CPU a call instead of 3 (benchmarks/judge.py makes
-hundreds at once), and errors that a judge must tell apart are told apart here anyway.
+OpenAI, vLLM, Ollama and llama.cpp's servers speak the same protocol and differ in HTTP codes for
+the same mistake. What comes back is a stranger's data: read by a schema, so that it is either a
+completion or one of four errors, each of which says what to do about it.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Literal
+from functools import cache
+from typing import Annotated, Any
 
-from medgrpo.judge.client import JudgeError, Reply
+from pydantic import (
+    BaseModel,
+    FailFast,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
-if TYPE_CHECKING:
-    import aiohttp
-    from pydantic import BaseModel
+from medgrpo.judge.client import JudgeError
 
-Mode = Literal["json_schema", "json_schema_unbounded", "json_object_schema", "json_object", "none"]
-MODES: dict[str, tuple[Mode, ...]] = {  # judge.structured: what is tried, the first that works
-    "json_schema": ("json_schema", "json_schema_unbounded"),  # OpenAI takes no maxLength
-    "json_object_schema": ("json_object_schema",),  # llama-cpp-python
-    "json_object": ("json_object",),
-    "none": ("none",),
-}
-
-_MAX_CHARACTERS, _MAX_ITEMS = 300, 40  # of a string and a list: small models loop in them
-_OK, _PAYMENT_REQUIRED, _SERVER_ERROR = 200, 402, 500
-_PASSING = (408, 409, 429)
-_NO_CREDIT = re.compile("insufficient_quota|exceeded your current quota")
-_THOUGHTS = re.compile(r"<think>.*?</think>", re.DOTALL)
+OK, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, SERVER_ERROR = 200, 401, 403, 404, 500
+REDIRECTS = range(300, 400)
+_PAYMENT_REQUIRED, _PASSING = 402, (408, 409, 429)
+_NO_CREDIT = re.compile(rb"insufficient_quota|exceeded your current quota")
+_MOST_TOKENS = 10**7  # of one call: a count beyond it is none
+_NO_TEXT = ("content_filter", "tool_calls", "function_call")
 
 
 class Unavailable(JudgeError):
     """Not now: too many requests, an error of the server, a lost connection, no answer in time."""
 
-    def __init__(self, message: str, retry_after: float | None = None, status: int = 0) -> None:
+    def __init__(self, message: str, retry_after: float = 0.0, status: int = 0) -> None:
         super().__init__(message)
-        self.retry_after = retry_after  # seconds, if the endpoint said
+        self.retry_after = retry_after  # seconds that the endpoint asks to wait, up to infinity
         self.status = status
 
 
 class BadReply(JudgeError):
-    """An answer, but cut off or not the JSON that was asked for."""
+    """An answer, but cut off, not the JSON that was asked for, or no text at all."""
 
 
 class Refused(JudgeError):
@@ -60,124 +59,112 @@ class QuotaExhausted(Refused):
     """A 429 that no waiting helps."""
 
 
-def response_format(schema: type[BaseModel] | None, mode: Mode) -> dict[str, Any]:
-    """The part of a request that asks for JSON."""
-    if schema is None or mode == "none":
-        return {}
-    if mode == "json_object":
-        return {"response_format": {"type": "json_object"}}
-    shape = _strict(schema.model_json_schema(), bounded=mode != "json_schema_unbounded")
-    if mode == "json_object_schema":
-        return {"response_format": {"type": "json_object", "schema": shape}}
-    named = {"name": schema.__name__, "schema": shape, "strict": True}
-    return {"response_format": {"type": "json_schema", "json_schema": named}}
-
-
-def _strict(node: Any, *, bounded: bool) -> Any:
-    """A schema as strict modes want it (every field, no other, no defaults), sizes bounded."""
-    if isinstance(node, list):
-        return [_strict(item, bounded=bounded) for item in node]
-    if not isinstance(node, dict):
-        return node
-    node = {k: _strict(value, bounded=bounded) for k, value in node.items() if k != "default"}
-    if "properties" in node:
-        node |= {"additionalProperties": False, "required": list(node["properties"])}
-    if bounded and node.get("type") == "string" and not {"enum", "const"} & node.keys():
-        node.setdefault("maxLength", _MAX_CHARACTERS)
-    if bounded and node.get("type") == "array":
-        node.setdefault("maxItems", _MAX_ITEMS)
-    return node
-
-
-async def post(
-    session: aiohttp.ClientSession, url: str, body: dict[str, Any], secret: str
-) -> dict[str, Any]:
-    """The decoded reply. Raises Unavailable or Refused; any wait is the caller's to end.
-
-    Some endpoints echo the key when they refuse it: `secret` is struck out of all that comes back.
-    """
-    import aiohttp
-
+def _or_none(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
     try:
-        async with session.post(url, json=body) as response:
-            text = await response.text()
-    except (aiohttp.ClientError, OSError) as error:
-        raise Unavailable(f"{type(error).__name__}: {error}") from None
-    text = text.replace(secret, "***") if secret else text
-    if response.status != _OK:
-        raise _refusal(response.status, response.headers.get("Retry-After"), text)
+        return handler(value)
+    except ValidationError:
+        return None
+
+
+class _Usage(BaseModel):
+    prompt_tokens: int = Field(gt=0, lt=_MOST_TOKENS)
+    completion_tokens: int = Field(ge=0, lt=_MOST_TOKENS)
+
+
+class _Message(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _Message
+    finish_reason: str | None = None
+    logprobs: dict[str, Any] | None = None
+
+
+class Completion(BaseModel):
+    """A reply as the protocol has it; what nobody reads is not kept."""
+
+    choices: Annotated[list[_Choice], FailFast(), Field(min_length=1, max_length=8)]
+    usage: Annotated[_Usage | None, WrapValidator(_or_none)] = None  # None: no count to believe
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the answer ended at the length limit."""
+        return self.choices[0].finish_reason == "length"
+
+    def text(self) -> str:
+        """What was written, perhaps "". Raises BadReply for a refusal and what is no text."""
+        choice = self.choices[0]
+        if choice.message.refusal:
+            raise BadReply(f"the model refused: {one_line(choice.message.refusal)}")
+        if choice.finish_reason in _NO_TEXT or (
+            choice.message.content is None and not self.cut_off
+        ):
+            raise BadReply(f"no text was written (finish_reason: {choice.finish_reason})")
+        return choice.message.content or ""  # a thinking model that is cut off has none
+
+
+def completion(body: bytes) -> Completion:
+    """The reply that `body` holds. Raises Unavailable where it holds none."""
     try:
-        reply = json.loads(text)
-        reply["choices"][0]["message"]
-    except (ValueError, LookupError, TypeError):
-        raise Unavailable(f"not a chat completion: {text[:200]!r}") from None
-    return reply
+        return Completion.model_validate_json(body)
+    except ValidationError as error:
+        reason = error.errors(include_url=False, include_input=False)[0]["msg"]
+        raise Unavailable(f"not a chat completion: {reason} ({_said(body)})") from None
 
 
-def _refusal(status: int, retry_after: str | None, text: str) -> JudgeError:
-    message = _message(text)
-    if (
-        status == _PAYMENT_REQUIRED
-        or "insufficient_quota" in text
-        or "exceeded your current quota" in text
-    ):
+def refusal(status: int, body: bytes, retry_after: str, location: str) -> JudgeError:
+    """What an HTTP status other than 200 means; the headers of those names, "" without one."""
+    message = _said(body) or "nothing said"
+    if status == _PAYMENT_REQUIRED or _NO_CREDIT.search(body):
         return QuotaExhausted(status, message)
-    if status in _PASSING or status >= _SERVER_ERROR:
+    if status in REDIRECTS:  # whoever follows takes questions, and perhaps the key, elsewhere
+        return Refused(status, f"it sends us to {one_line(location, 200) or 'nowhere'}")
+    if status in _PASSING or status >= SERVER_ERROR:
         return Unavailable(f"HTTP {status}: {message}", _seconds(retry_after), status)
     return Refused(status, message)
 
 
-def _message(text: str) -> str:
-    """What the endpoint says, out of the JSON that most of them wrap it in."""
-    try:
-        error = json.loads(text)
-        error = error.get("error", error)
-        return str(error.get("message", error) if isinstance(error, dict) else error)[:500]
-    except (ValueError, AttributeError):
-        return text[:200]
+def one_line(text: str, most: int = 500) -> str:
+    """The start of an endpoint's own words, on one line."""
+    return " ".join(text[: 2 * most].split())[:most]
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    """Seconds of a Retry-After header, which is a number or a date; None without one."""
-    if not retry_after:
-        return None
+def _said(body: bytes) -> str:
+    """What the endpoint says, out of the JSON that most of them wrap an error in."""
+    text = body.decode(errors="replace")
     try:
-        return max(0.0, float(retry_after))
+        found = json.loads(text)
+        error = found.get("error") or found
+        return one_line(str(error.get("message") or error if isinstance(error, dict) else error))
+    except (ValueError, AttributeError, RecursionError):
+        return one_line(text, 200)
+
+
+def _seconds(retry_after: str) -> float:
+    """Seconds of a Retry-After header, which is a number or a date; 0.0 without one."""
+    try:
+        wait = float(retry_after)
     except ValueError:
-        pass
-    try:
-        wait = parsedate_to_datetime(retry_after) - datetime.now(UTC)
-    except (ValueError, TypeError):
-        return None
-    return max(0.0, wait.total_seconds())
+        try:
+            until = parsedate_to_datetime(retry_after)
+            wait = (until.astimezone(UTC) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError, OverflowError):
+            return 0.0
+    return 0.0 if math.isnan(wait) else max(0.0, wait)
 
 
-def tokens(reply: dict[str, Any]) -> tuple[int, int]:
-    """Tokens in and out, 0 where the endpoint does not count them."""
-    usage = reply.get("usage") or {}
-    return usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
+def struck(text: bytes, secret: str) -> bytes:
+    """`text` without the key, which endpoints echo, perhaps by JSON's escapes."""
+    if not secret:
+        return text
+    text = text.replace(secret.encode(), b"***")
+    return _escaped(secret).sub(b"***", text) if b"\\u" in text or b"\\/" in text else text
 
 
-def read(reply: dict[str, Any], schema: type[BaseModel] | None) -> Reply:
-    """The reply's text, or its JSON checked against `schema`. Raises BadReply."""
-    choice = reply["choices"][0]
-    text = _THOUGHTS.sub("", choice["message"].get("content") or "").strip()
-    if choice.get("finish_reason") == "length":
-        raise BadReply("the answer was cut off at judge.max_tokens")
-    if schema is not None:
-        text = text[text.find("{") : text.rfind("}") + 1]
-    if not text or (schema is not None and not accepts(schema, text)):
-        wanted = "an answer" if schema is None else f"the {schema.__name__} asked for"
-        raise BadReply(f"not {wanted}: {choice['message'].get('content')!r:.200}")
-    return Reply(text, *tokens(reply), choice.get("logprobs"))
-
-
-def accepts(schema: type[BaseModel], text: str) -> bool:
-    """Whether `text` is JSON of that shape; NaN and Infinity are not JSON."""
-    from pydantic_core import from_json
-
-    try:
-        schema.model_validate(from_json(text, allow_inf_nan=False))
-    except ValueError:  # pydantic's ValidationError is one
-        return False
-    return True
+@cache
+def _escaped(secret: str) -> re.Pattern[bytes]:
+    """The key, each sign as it is or as JSON may write it (`s`, `\\u0073`)."""
+    signs = (rf"(?:\\?{re.escape(sign)}|\\u(?i:{ord(sign):04x}))" for sign in secret)
+    return re.compile("".join(signs).encode())

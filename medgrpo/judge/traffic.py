@@ -1,18 +1,73 @@
-"""How many calls a judge gets in a minute, and that none is made twice at a time.
+"""Many calls at once: on a loop of their own, so many at a time, so many a minute, none twice.
 
-Both belong to one event loop.
+All but the loop itself belong to one loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 MINUTE = 60.0
 T = TypeVar("T")
+
+
+class OwnLoop:
+    """An event loop in a thread: clients and locks live there, whoever's loop asks."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread.start()
+
+    def start(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Run `work` there, from any thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def close(self, last: Callable[[], Awaitable[None]]) -> None:
+        """Cancel what is under way, await `last()`, and end the thread. May be called again."""
+        if not self._thread.is_alive():
+            return
+
+        async def end() -> None:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await last()
+
+        self.start(end()).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+async def concurrently(
+    make: Callable[[int], Awaitable[T]],
+    count: int,
+    at_once: int,
+    on_progress: Callable[[int], None],
+) -> list[T]:
+    """`make(0)` to `make(count - 1)`, in order, `at_once` under way at a time.
+
+    `on_progress` gets the number made so far. The first error is raised; what is then under way
+    is the loop's to cancel.
+    """
+    made: dict[int, T] = {}
+    indices = iter(range(count))
+
+    async def worker() -> None:
+        for index in indices:
+            made[index] = await make(index)
+            on_progress(len(made))
+
+    await asyncio.gather(*(worker() for _ in range(min(at_once, count))))
+    return [made[index] for index in range(count)]
 
 
 class PerMinute:

@@ -21,6 +21,7 @@ class Usage:
     shared: int = 0  # calls that waited for the same one of another verdict
     retries: int = 0
     bad_replies: int = 0  # not the JSON that was asked for, or cut off
+    estimated: int = 0  # calls whose tokens the endpoint did not count: by length
     tokens_in: int = 0
     tokens_out: int = 0
     waited: float = 0.0  # seconds of calls in our own queue: for a slot, for limits per minute

@@ -1,4 +1,4 @@
-"""What every way of loading a model shares: its fields and where its adapter comes from."""
+"""What a model is to a run, and what ways of loading one share: fields, weights, adapter."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Protocol
 
-from annotated_types import Ge, Interval
+from annotated_types import Ge
 
 from medgrpo.errors import UserError
 from medgrpo.model.gguf import unpacked
@@ -27,6 +27,16 @@ class Policy(NamedTuple):
     tokenizer: PreTrainedTokenizerBase
 
 
+class Model(Protocol):
+    """All that a run asks of a model; a `ModelSource` also says beforehand what it will take."""
+
+    def load(self, lora: LoRA | None) -> Policy:
+        """Load model and tokenizer and put the adapter on: `lora`'s, an earlier one, or none.
+
+        Raises UserError for what the user can mend.
+        """
+
+
 @cache
 def _torchs_own_threads() -> int:
     """Before any model of this process has set them."""
@@ -36,8 +46,12 @@ def _torchs_own_threads() -> int:
 
 
 @dataclass(kw_only=True)
-class ModelSource:
-    """A base model as the config describes it."""
+class ModelSource(Model):
+    """A base model as the config describes it.
+
+    By these fields preflight tells what a run will miss, and export finds the weights to merge
+    into. A model without them is loaded unseen, and not merged.
+    """
 
     library: ClassVar[str]  # the distribution that loads it
     loads_prequantized: ClassVar[bool] = False  # 4 bit is downloaded as such
@@ -50,12 +64,6 @@ class ModelSource:
     dtype: Literal["float32", "bfloat16", "float16"] | None = None  # None: what the device has
     adapter: str | None = None  # run folder or adapter folder to continue from
     threads: Annotated[int, Ge(1)] | None = None  # of the CPU; None: torch's own choice
-    fast_inference: bool = False  # Unsloth only: generate by vLLM on the very weights trained
-    gpu_memory_utilization: Annotated[float, Interval(gt=0, lt=1)] = 0.5  # share of vLLM then
-
-    def load(self, lora: LoRA | None) -> Policy:
-        """Load base model and tokenizer and put the adapter on: new, continued, or none."""
-        raise NotImplementedError
 
     def unsupported(self, lora: LoRA | None) -> Iterator[str]:
         """What this loader cannot do of what it is asked for: `key: why, and what to do`."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medgrpo.errors import UserError
 from medgrpo.model.base import ModelSource, Policy
-from medgrpo.model.lora import LoRA
+from medgrpo.model.lora import LoRA, sort_target_modules
 
 if TYPE_CHECKING:
     import torch
@@ -23,10 +22,6 @@ class HuggingFaceModel(ModelSource):
     """`AutoModelForCausalLM` with a LoRA adapter through PEFT."""
 
     library = "transformers"
-
-    def unsupported(self, lora: LoRA | None) -> Iterator[str]:
-        if self.fast_inference:
-            yield "model.fast_inference: is Unsloth's; here trainer=grpo_vllm generates by vLLM"
 
     def load(self, lora: LoRA | None) -> Policy:
         from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -50,7 +45,7 @@ class HuggingFaceModel(ModelSource):
             ) from error
         tokenizer.padding_side = "left"
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-        model = self._adapt(model, lora, adapter)
+        model = sort_target_modules(self._adapt(model, lora, adapter))
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         total = sum(p.numel() for p in model.parameters())
         log.info(

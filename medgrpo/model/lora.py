@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from annotated_types import Ge, Interval
 
 if TYPE_CHECKING:
     from peft import LoraConfig
+
+Model = TypeVar("Model")
 
 
 @dataclass(kw_only=True)
@@ -41,3 +43,14 @@ class LoRA:
             "modules_to_save": self.modules_to_save,
         }
         return LoraConfig(task_type="CAUSAL_LM", **options)
+
+
+def sort_target_modules(model: Model) -> Model:
+    """The model, whose adapters now write the same adapter_config.json in every process.
+
+    PEFT keeps the names of the adapted layers as a set, whose order each process chooses.
+    """
+    for config in getattr(model, "peft_config", {}).values():
+        if isinstance(config.target_modules, set):
+            config.target_modules = sorted(config.target_modules)
+    return model

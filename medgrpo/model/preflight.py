@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from medgrpo.errors import UserError
-from medgrpo.model.base import ModelSource
+from medgrpo.model.base import Model, ModelSource
 from medgrpo.model.hub import cached_config, cached_dataset, hub_cache, hub_problems
 from medgrpo.model.lora import LoRA
 from medgrpo.model.memory import GB, MemoryWorkload, Shape, estimate
@@ -32,34 +32,56 @@ GPU_ADVICE = (
 
 
 def preflight(
-    model: ModelSource,
+    model: Model,
     lora: LoRA | None,
     loads: Sequence[MemoryWorkload],
     folder: Path,
     dataset_id: str | None,
+    *,
+    merged: bool = False,
 ) -> None:
     """Raise one UserError with a line for each thing that this machine lacks.
 
     `loads` are what the trainings of the run hold in memory, one after another, `folder` is where
-    it writes, `dataset_id` is the data's hub id if it comes from there. A run that may not fit into
-    memory is warned about; one whose weights alone do not is refused.
+    it writes, `dataset_id` is the data's hub id if it comes from there, `merged` whether the result
+    will be merged. A run that may not fit into memory is warned about; one whose weights alone do
+    not is refused. Of a model that is no ModelSource nothing is known before it is loaded.
     """
-    problems = [*model.unsupported(lora), *_libraries(model)]
-    gpu = model.device != "cuda" or _sees_gpu()
-    if not gpu:
-        problems.append(f"model.device: cuda was asked for, but no CUDA GPU is seen; {GPU_ADVICE}")
-    shape, missing = _shape(model)
-    problems += missing
+    problems: list[str] = []
+    missing: list[str] = []
+    if isinstance(model, ModelSource):
+        shape, missing = _shape(model)
+        problems += [*_loader(model, lora), *missing, *_weights(shape, model, lora, loads)]
+    elif merged:
+        problems.append(
+            f"export.merged: {type(model).__name__} does not say where its weights lie; make it a "
+            "medgrpo.model.base.ModelSource, or choose export=adapter"
+        )
     if dataset_id and not missing and not cached_dataset(dataset_id):
         problems += hub_problems("dataset.dataset_id", "dataset", dataset_id, None)
     problems += _disk(folder, SPARE_DISK)
-    if shape is not None:
-        if model.local_path() is None and not cached_config(model):
-            problems += _disk(hub_cache(), shape.parameters * _downloaded(model))
-        if gpu:
-            problems += _memory(shape, model, lora, loads)
     if problems:
         raise UserError("\n  ".join(["this run cannot start here:", *problems]))
+
+
+def _loader(model: ModelSource, lora: LoRA | None) -> Iterator[str]:
+    """What loads the model: whether it can do what it is asked for, is installed, has a GPU."""
+    yield from model.unsupported(lora)
+    yield from _libraries(model)
+    if model.device == "cuda" and not _sees_gpu():
+        yield f"model.device: cuda was asked for, but no CUDA GPU is seen; {GPU_ADVICE}"
+
+
+def _weights(
+    shape: Shape | None, model: ModelSource, lora: LoRA | None, loads: Sequence[MemoryWorkload]
+) -> Iterator[str]:
+    """Whether the weights find room on the disk, where they are not there yet, and in memory."""
+    if shape is None:
+        return
+    if model.local_path() is None and not cached_config(model):
+        yield from _disk(hub_cache(), shape.parameters * _downloaded(model))
+    if model.device != "cuda" or _sees_gpu():
+        yield from _memory(shape, model, lora, loads)
 
 
 def _sees_gpu() -> bool:
@@ -91,7 +113,7 @@ def _libraries(model: ModelSource) -> Iterator[str]:
     except PackageNotFoundError:
         yield (
             f"{model.library}: loads this model and is not installed; "
-            f"pip install 'medgrpo[{model.library}]', or "
+            f"pip install -e '.[{model.library}]', or "
             "model._target_=medgrpo.model.huggingface.HuggingFaceModel"
         )
         return

@@ -12,12 +12,15 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
+
+from annotated_types import Interval
 
 from medgrpo.errors import UserError
 from medgrpo.model.base import ModelSource, Policy
-from medgrpo.model.lora import LoRA
+from medgrpo.model.lora import LoRA, sort_target_modules
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +30,15 @@ MIRROR_ENDINGS = (
 )  # of the repositories that Unsloth loads instead
 
 
+@dataclass(kw_only=True)
 class UnslothModel(ModelSource):
     """`unsloth.FastLanguageModel` with its own LoRA kernels and gradient checkpointing."""
 
-    library = "unsloth"
-    loads_prequantized = True
+    library: ClassVar[str] = "unsloth"
+    loads_prequantized: ClassVar[bool] = True
+
+    fast_inference: bool = False  # with trainer=grpo_vllm: generate by vLLM on the same weights
+    gpu_memory_utilization: Annotated[float, Interval(gt=0, lt=1)] = 0.5  # share of vLLM then
 
     def unsupported(self, lora: LoRA | None) -> Iterator[str]:
         path = self.local_path()
@@ -81,7 +88,7 @@ class UnslothModel(ModelSource):
         tokenizer = getattr(tokenizer, "tokenizer", tokenizer)  # Gemma 3 comes with a processor
         tokenizer.padding_side = "left"
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-        return Policy(model, tokenizer)
+        return Policy(sort_target_modules(model), tokenizer)
 
     def _check_base(self, adapter: Path) -> None:
         """Unsloth loads an adapter on the base that the adapter names, whatever the config says."""
@@ -120,7 +127,7 @@ def _import_unsloth() -> Any:
     except (ImportError, NotImplementedError) as error:  # not installed, or no GPU that it knows
         raise UserError(
             f"model: Unsloth, which loads this model, cannot be imported ({error}). Install it "
-            "(pip install 'medgrpo[unsloth]') on a machine with a GPU, or use "
+            "(pip install -e '.[unsloth]') on a machine with a GPU, or use "
             "model._target_=medgrpo.model.huggingface.HuggingFaceModel"
         ) from error
     return unsloth

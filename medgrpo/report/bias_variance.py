@@ -73,10 +73,15 @@ class Curves:
             )
         if self.validation_loss:
             return "No over-fitting seen: the validation loss is lowest at the end."
-        if len(self.score) > 1 and self.score[-1][1] < max(value for _, value in self.score):
-            return "The score on validation rows was higher at an earlier checkpoint."
         if self.score:
-            return "No earlier checkpoint scored higher on validation rows than the last."
+            last = self.score[-1][1]
+            best = max(value for _, value in self.score)
+            if self.best and self.best["value"] is not None:
+                best = self.best["value"]  # the lowest, where less is better
+            if best == last:
+                return "No earlier checkpoint scored better on validation rows than the last."
+            direction = "higher" if best > last else "lower"
+            return f"The score on validation rows was {direction} at an earlier checkpoint."
         return "Nothing was measured on validation rows."
 
 
@@ -104,7 +109,9 @@ def bias_variance_figure(curves: Curves) -> Figure | None:
         _line(axes, curves.score, ORANGE, "primary metric on validation rows")
         _mark(axes, curves, curves.score, "step")
         upper.set_ylabel("reward")
-        axes.set(xlabel="training step", ylabel="score", ylim=(-0.03, 1.03))
+        axes.set(xlabel="training step", ylabel="score")
+        if all(0 <= value <= 1 for _, value in curves.score):
+            axes.set_ylim(-0.03, 1.03)
     for panel in figure.axes:
         panel.grid(color="#DDDDDD", lw=0.6)
         panel.spines[["top", "right"]].set_visible(False)

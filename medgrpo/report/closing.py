@@ -8,26 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
+from medgrpo.metrics.recorded import Evaluation, format_interval, format_number
 from medgrpo.rundir import RunFolder
+from medgrpo.terminal import console as plain_console
 from medgrpo.tracking.metrics_log import read_log
 
 COLUMNS = 80
 
-_SHARES = {  # keys of medgrpo.evaluation.score.figures
-    "accuracy_parsed": "accuracy given parsed",
-    "maj_at_k": "accuracy by votes",
-    "majority_baseline": "majority baseline",
-    "random_baseline": "random baseline",
-    "unparsed_rate": "unparsed rate",
-    "format_compliance": "format compliance",
-}
-
 _FILES = {
     "report.html": "all of this and more, to look at",
-    "evaluation.json": "figures before and after training, paired tests",
+    "evaluation.json": "held-out metrics, paired tests of before and after",
     "predictions.parquet": "every held-out answer",
     "evidently.html": "Evidently's report of after against before",
     "adapter": "the trained adapter, its tokenizer and model card",
@@ -39,24 +31,25 @@ _FILES = {
 }
 
 
-def closing_table(folder: RunFolder, primary_metric: str) -> None:
-    """Print the held-out figures of each stage, what changed, and the folder's contents.
+def closing_table(folder: RunFolder) -> None:
+    """Print the held-out metrics of each stage, what changed, and the folder's contents.
 
-    What has no value is shown as "-".
+    What has no value is shown as "-". Of a run that trained nothing there is one stage.
     """
-    console = Console(markup=False, highlight=False)
+    console = plain_console()
     console.width = min(COLUMNS, console.width)
-    found = json.loads(folder.evaluation.read_text(encoding="utf-8"))
-    paired = found.pop("paired", [])
-    rows = _figure_rows(found, primary_metric) + _reward_row(folder, len(found))
-    table = Table(box=SIMPLE_HEAD, title=f"Held-out rows: {found['after']['n']}")
-    table.add_column("figure", ratio=1)
-    for name in (*found, "difference"):
+    evaluation = Evaluation.read(folder)
+    rows = _metric_rows(evaluation) + _reward_row(folder, len(evaluation.stages))
+    table = Table(box=SIMPLE_HEAD, title=f"Held-out rows: {evaluation.after['n']}")
+    table.add_column("metric", ratio=1)
+    several = len(evaluation.stages) > 1
+    columns = [*evaluation.stages, "difference"] if several else ["as it is"]
+    for name in columns:
         table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*row[: 1 + len(columns)])
     console.print(table)
-    for pair in paired:
+    for pair in evaluation.paired:
         console.print(_pair_line(pair))
     if folder.best.exists():
         console.print(_best_line(json.loads(folder.best.read_text(encoding="utf-8"))))
@@ -73,9 +66,11 @@ def closing_table(folder: RunFolder, primary_metric: str) -> None:
 
 def _judge_line(total: Mapping[str, Any]) -> str:
     """What judging took, all rewards together (see medgrpo.judge.usage)."""
+    estimated = " (tokens estimated)" if total["estimated"] else ""
     return (
         f"Judge: {total['verdicts']:,} verdicts, {total['failures']:,} failed, "
-        f"{total['calls']:,} calls, {_again(total):,} answered again, ${total['cost']:.2f}"
+        f"{total['calls']:,} calls, {_again(total):,} answered again, "
+        f"${total['cost']:.2f}{estimated}"
     )
 
 
@@ -107,21 +102,16 @@ def _thousands(count: int) -> str:
     return str(count) if count < 10_000 else f"{count / 1000:,.0f}k"
 
 
-def _figure_rows(stages: Mapping[str, Any], primary_metric: str) -> list[tuple[str, ...]]:
-    """The primary metric first, with its interval if it has one, then what explains it."""
-
-    def values(key: str) -> list[Any]:
-        return [stage.get(key) for stage in stages.values()]
-
-    rows = [_row(primary_metric, values(primary_metric))]
-    intervals = values(f"{primary_metric}_interval")
-    if any(intervals):
-        digits = 3 if len(intervals) < 3 else 2
-        rows.append(("  95 % interval", *(_span(found, digits) for found in intervals), ""))
-    rows += [
-        _row(text, values(key)) for key, text in _SHARES.items() if values(key)[-1] is not None
-    ]
-    return [*rows, _row("mean tokens", values("mean_tokens"), digits=1)]
+def _metric_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
+    """The primary metric first, each with its interval if it has one."""
+    rows = []
+    for metric in evaluation.lines():
+        rows.append(_row(metric.label, metric.values, metric.digits))
+        if metric.intervals:
+            digits = 3 if len(metric.intervals) < 3 else 2
+            spans = [format_interval(interval, digits, "-") for interval in metric.intervals]
+            rows.append(("  95 % interval", *spans, ""))
+    return rows
 
 
 def _pair_line(pair: Mapping[str, Any]) -> str:
@@ -156,14 +146,10 @@ def _reward_row(folder: RunFolder, stages: int) -> list[tuple[str, ...]]:
 
 
 def _row(text: str, values: Sequence[float | None], digits: int = 3) -> tuple[str, ...]:
-    shown = ["-" if value is None else f"{value:.{digits}f}" for value in values]
+    shown = [format_number(value, digits, "-") for value in values]
     known = [value for value in values if value is not None]
     change = f"{known[-1] - known[0]:+.{digits}f}" if len(known) > 1 else "-"
     return text, *shown, change
-
-
-def _span(interval: Sequence[float] | None, digits: int) -> str:
-    return f"{interval[0]:.{digits}f} to {interval[1]:.{digits}f}" if interval else "-"
 
 
 def _short(path: Path) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medgrpo.report.bias_variance import Curves, bias_variance_figure
@@ -18,18 +17,14 @@ from medgrpo.tracking.metrics_log import is_reward_mean, read_log, reward_name
 
 if TYPE_CHECKING:
     import numpy as np
-    import wandb
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 PANELS_IN_A_ROW = 4
 
 
-def plot_run(folder: RunFolder, tracked: wandb.Run | None = None) -> None:
-    """Draw plots/: reward.png, rewards.png and bias_variance.png, those that the run has data for.
-
-    They go to the W&B run `tracked`, too.
-    """
+def plot_run(folder: RunFolder) -> None:
+    """Draw plots/: reward.png, rewards.png and bias_variance.png, those with data in the run."""
     rows = [row for row in read_log(folder.metrics) if row.get("reward") is not None]
     logged = {key for row in rows for key, value in row.items() if value is not None}
     names = sorted(reward_name(key) for key in logged if is_reward_mean(key))
@@ -40,16 +35,8 @@ def plot_run(folder: RunFolder, tracked: wandb.Run | None = None) -> None:
     }
     for name, figure in figures.items():
         if figure is not None:
-            _save(figure, folder.plots / f"{name}.png", tracked, folder.label)
-
-
-def _save(figure: Figure, path: Path, tracked: wandb.Run | None, label: str) -> None:
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
-    if tracked is not None:
-        import wandb
-
-        tracked.log({f"plots/{label}{path.stem}": wandb.Image(str(path))})
+            with replacing(folder.plots / f"{name}.png") as temporary:
+                figure.savefig(temporary, format="png", dpi=150)
 
 
 def total_figure(rows: list[dict[str, Any]]) -> Figure:

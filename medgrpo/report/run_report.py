@@ -13,24 +13,12 @@ from typing import Any
 import yaml
 from jinja2 import Environment, StrictUndefined
 
+from medgrpo.metrics.recorded import Evaluation, format_interval, format_number
 from medgrpo.report.bias_variance import Curves
 from medgrpo.report.model_card import WARNING
 from medgrpo.rundir import RunFolder, replacing
 
 COMPLETIONS = 20  # questions shown with all answers
-FIGURES = {  # keys of medgrpo.evaluation.score.figures: text
-    "accuracy": "accuracy",
-    "accuracy_parsed": "accuracy given parsed",
-    "maj_at_k": "accuracy of majority votes",
-    "macro_f1": "macro F1",
-    "majority_baseline": "baseline: always the commonest answer",
-    "random_baseline": "baseline: guessing",
-    "list_f1": "list F1",
-    "token_f1": "token F1",
-    "unparsed_rate": "unparsed",
-    "format_compliance": "format compliance",
-    "mean_tokens": "mean length in tokens",
-}
 LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "unsloth", "deepeval", "evidently")
 
 _HERE = Path(__file__).parent
@@ -39,29 +27,22 @@ _HERE = Path(__file__).parent
 def write_report(folder: RunFolder) -> None:
     """Write report.html from what lies in the folder of a run that has been evaluated."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters |= {"format_number": format_number, "span": span, "stage": stage_name}
+    environment.filters |= {
+        "format_number": format_number,
+        "format_interval": format_interval,
+        "stage": stage_name,
+    }
     styles = [(_HERE.parent / "page.css"), (_HERE / "run_report.css")]
     template = environment.from_string((_HERE / "run_report.html.jinja").read_text("utf-8"))
     page = template.render(
         **_run(folder),
         **_held_out(folder),
         trainings=[_training(place) for place in _trainings(folder)],
-        figures=FIGURES,
         warning=WARNING,
         css="".join(file.read_text("utf-8") for file in styles),
     )
     with replacing(folder.report) as temporary:
         temporary.write_text(page, encoding="utf-8")
-
-
-def format_number(value: float | None, digits: int = 3) -> str:
-    """A figure as text; a dash for what is not defined."""
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def span(interval: list[float] | None) -> str:
-    """`0.301 to 0.954`, or nothing."""
-    return f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
 
 
 def stage_name(stage: str) -> str:
@@ -88,13 +69,13 @@ def _run(folder: RunFolder) -> dict[str, Any]:
 
 
 def _held_out(folder: RunFolder) -> dict[str, Any]:
-    """The figures by stage, the pairs, and the answers to the first questions."""
+    """The metrics by stage, the pairs, and the answers to the first questions."""
     import pyarrow.parquet as pq
 
-    stages = json.loads(folder.evaluation.read_text("utf-8"))
-    pairs = stages.pop("paired")
+    evaluation = Evaluation.read(folder)
+    after = evaluation.after
     questions: dict[str, list[dict[str, Any]]] = {}
-    for row in pq.read_table(folder.predictions).to_pylist() if stages["after"]["n"] else []:
+    for row in pq.read_table(folder.predictions).to_pylist() if after["n"] else []:
         answers = questions.setdefault(row["id"], [])
         if len(questions) > COMPLETIONS and not answers:
             del questions[row["id"]]
@@ -102,18 +83,13 @@ def _held_out(folder: RunFolder) -> dict[str, Any]:
         scores = {key[7:]: value for key, value in row.items() if key.startswith("reward/")}
         answers.append({**row, "scores": scores})
     return {
-        "stages": stages,
-        "pairs": pairs,
+        "stages": evaluation.stages,
+        "pairs": evaluation.paired,
+        "metrics": list(evaluation.lines()),
+        "metric": after["primary_metric"],
         "questions": list(questions.values()),
-        "metric": stages["after"]["primary_metric"],
-        "hidden": ("list_f1", "token_f1") if _only_labels(stages["after"]) else (),
         "parity": _json(folder.path / "parity.json"),
     }
-
-
-def _only_labels(figures: dict[str, Any]) -> bool:
-    """Whether each row has a label: the F1 of texts would repeat the accuracy."""
-    return figures["n_labelled"] == figures["n"]
 
 
 def _trainings(folder: RunFolder) -> list[RunFolder]:

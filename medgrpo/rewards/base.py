@@ -12,10 +12,10 @@ import logging
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from importlib.metadata import version
-from typing import Any, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from medgrpo import __version__
 from medgrpo.answers.tags import extract_answer, strip_tags
@@ -49,12 +49,24 @@ def _pairs(
     return [(text, cast(Example, row)) for text, row in zip(texts, rows, strict=True)]
 
 
-class Reward:
-    """A reward's weight in the total, and the name under which it is logged (its config key)."""
+class Reward(Protocol):
+    """What the run, TRL and the audit use of a reward."""
+
+    weight: float  # in the total
+    __name__: str  # its config key; TRL logs rewards/<__name__>/mean
 
     def __init__(self, *, weight: float, name: str) -> None:
         self.weight = weight
-        self.__name__ = name  # TRL logs rewards/<__name__>/mean
+        self.__name__ = name
+
+    @abstractmethod
+    def __call__(
+        self, completions: list[Completion], **columns: Any
+    ) -> list[float | None] | Awaitable[list[float | None]]:
+        """Scores of a batch in [0, 1], in order; None for "no verdict".
+
+        `columns` hold the fields of an Example as lists, one value a completion.
+        """
 
 
 class RuleReward(Reward, ABC):

@@ -10,7 +10,7 @@
 
 Each gives part credit in many small steps, because a group of generations that all score alike
 teaches GRPO nothing; the open-r1 rewards (huggingface/open-r1 `rewards.py`, `tag_count_reward`)
-show the idea for tags. docs/decisions.md has a table of responses on which the four differ. They
+show the idea for tags. README.md has a table of responses on which the four differ. They
 judge the `reasoning` prompt style. A blank response scores 0 with each.
 """
 

@@ -51,9 +51,9 @@ def folder_name(overrides: Iterable[str], fixed: Iterable[str]) -> str:
     >>> folder_name(["model.name_or_path=/models/a b"], [])
     'name_or_path-_models_a_b-8db4a7c8'
     """
-    said = "+".join(f"{name}-{value}" for name, value in swept_overrides(overrides, fixed).items())
-    plain = re.sub(r"[^A-Za-z0-9._+-]", "_", said).lstrip(".+-") or "job"
-    if (plain != said and said) or len(plain) > LONGEST:
-        digest = hashlib.sha256(said.encode()).hexdigest()[:8]
+    name = "+".join(f"{key}-{value}" for key, value in swept_overrides(overrides, fixed).items())
+    plain = re.sub(r"[^A-Za-z0-9._+-]", "_", name).lstrip(".+-") or "job"
+    if (plain != name and name) or len(plain) > LONGEST:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         plain = f"{plain[: LONGEST - 9]}-{digest}"
     return plain

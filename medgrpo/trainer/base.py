@@ -1,8 +1,8 @@
-"""What every trainer shares: the fields that a run decides, and fitting with logs and a bar."""
+"""What a trainer is given, what a run asks of it, and what those by TRL share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -11,11 +11,11 @@ from medgrpo.dataset.prompt import Prompt
 from medgrpo.model.base import Policy
 from medgrpo.rewards.base import Reward
 from medgrpo.rundir import RunFolder
+from medgrpo.tracking.base import Tracker
 from medgrpo.tracking.metrics_log import MetricsLog
 
 if TYPE_CHECKING:
     import transformers
-    import wandb
     from datasets import Dataset, DatasetDict
 
 MANAGED = {  # fields of every TRL config that the run fills in, and what to set instead
@@ -35,39 +35,37 @@ MANAGED = {  # fields of every TRL config that the run fills in, and what to set
 class Scorer(Protocol):
     """Answers rows with the policy as it is now: the primary metric, None where not defined."""
 
+    @property
+    def higher_is_better(self) -> bool: ...
+
     def __call__(self, rows: Dataset) -> float | None: ...
 
 
-@dataclass(kw_only=True)
-class Trainer:
-    """A way to change a policy, as the config describes it."""
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """One training: what is trained, on what, by what, and where it is recorded."""
+
+    policy: Policy  # trained in place
+    data: DatasetDict  # splits of Examples, each with its `prompt` (messages)
+    rewards: Sequence[Reward]
+    prompt: Prompt
+    folder: RunFolder  # gets logs, completions and checkpoints; one that holds some is resumed
+    tracker: Tracker  # gets the logs, too
+    seed: int
+    score: Scorer  # asked at checkpoints, about rows of validation
+
+
+class Trainer(Protocol):
+    """A way to change a policy."""
 
     name: ClassVar[str]  # of the stage that it ends, where there are several
-    config_class: ClassVar[str]  # of TRL, whose fields `args` takes
-    managed: ClassVar[dict[str, str]] = MANAGED
+    args: dict[str, Any]  # of its library; sizes in them estimate the memory that it takes
 
-    args: dict[str, Any]
-    validation_rows: int = 0  # first rows of validation that are answered at a checkpoint
+    def train(self, training: Training) -> None:
+        """Train `training.policy.model` in place on `training.data["train"]`.
 
-    def train(
-        self,
-        policy: Policy,
-        data: DatasetDict,
-        *,
-        rewards: Sequence[Reward],
-        prompt: Prompt,
-        folder: RunFolder,
-        tracked: wandb.Run | None,
-        seed: int,
-        score: Scorer,
-    ) -> None:
-        """Train `policy.model` in place on `data["train"]` (Example columns and `prompt`).
-
-        Logs, completions and checkpoints land in `folder`, logs also in `tracked`. A folder that
-        holds a checkpoint is resumed. `score` is asked at checkpoints, about rows of
-        validation.
+        RunStopped where it had to end early and what it did is kept.
         """
-        raise NotImplementedError
 
     def starting_point(self, policy: Policy) -> AbstractContextManager[Any]:
         """The model that the result is compared with: the policy as it was loaded."""
@@ -77,14 +75,26 @@ class Trainer:
         """Whether there is a result that differs from the starting point."""
         return True
 
-    def settings(self, policy: Policy, folder: RunFolder, seed: int) -> dict[str, Any]:
+
+@dataclass(kw_only=True)
+class TRLTrainer(Trainer):
+    """A trainer of TRL, as the config describes it."""
+
+    config_class: ClassVar[str]  # of TRL, whose fields `args` takes
+    managed: ClassVar[dict[str, str]] = MANAGED
+
+    args: dict[str, Any]
+    validation_rows: int = 0  # first rows of validation that are answered at a checkpoint
+
+    def settings(self, training: Training) -> dict[str, Any]:
         """`args` and what a run decides for every TRL config."""
-        on_cpu = policy.model.device.type == "cpu"
-        half = None if on_cpu else str(policy.model.dtype)
+        model = training.policy.model
+        on_cpu = model.device.type == "cpu"
+        half = None if on_cpu else str(model.dtype)
         return {
             **self.args,
-            "output_dir": str(folder.checkpoints),
-            "seed": seed,
+            "output_dir": str(training.folder.checkpoints),
+            "seed": training.seed,
             "use_cpu": on_cpu,
             "bf16": half == "torch.bfloat16",
             "fp16": half == "torch.float16",
@@ -92,38 +102,33 @@ class Trainer:
             "disable_tqdm": True,
         }
 
-    def scorer(self, score: Scorer, data: DatasetDict) -> Callable[[], float | None] | None:
-        """What answers the first `validation_rows` rows of validation; None for none."""
-        rows = data["validation"]
+    def fit(
+        self,
+        trainer: transformers.Trainer,
+        training: Training,
+        *more: transformers.TrainerCallback,
+    ) -> None:
+        """Train from the folder's last checkpoint, if there is one, with our logs and progress bar.
+
+        The first `validation_rows` rows of validation are answered, and their score logged, at each
+        evaluation, or before each checkpoint where there are no evaluations.
+        """
+        from transformers import PrinterCallback
+
+        from medgrpo.trainer.best import ScoreCallback
+        from medgrpo.trainer.callbacks import LogCallback, ProgressCallback
+
+        folder = training.folder
+        checkpoint = folder.last_checkpoint()
+        metrics = MetricsLog(folder)
+        metrics.truncate(int(checkpoint.name.rpartition("-")[2]) if checkpoint else -1)
+        trainer.remove_callback(PrinterCallback)
+        trainer.create_model_card = lambda *_, **__: None  # TRL's, in each checkpoint
+        logs = LogCallback(metrics, training.tracker, folder.label)
+        rows = training.data["validation"]
         rows = rows.select(range(min(self.validation_rows, len(rows))))
-        return (lambda: score(rows)) if len(rows) else None
-
-
-def fit(
-    trainer: transformers.Trainer,
-    folder: RunFolder,
-    tracked: wandb.Run | None,
-    score: Callable[[], float | None] | None,
-    *more: transformers.TrainerCallback,
-) -> None:
-    """Train from the folder's last checkpoint, if there is one, with our logs and progress bar.
-
-    `score` is asked, and logged, at each evaluation, or before each checkpoint where there are no
-    evaluations.
-    """
-    from transformers import PrinterCallback
-
-    from medgrpo.trainer.best import ScoreCallback
-    from medgrpo.trainer.callbacks import LogCallback, ProgressCallback
-
-    checkpoint = folder.last_checkpoint()
-    metrics = MetricsLog(folder)
-    metrics.truncate(int(checkpoint.name.rpartition("-")[2]) if checkpoint else -1)
-    trainer.remove_callback(PrinterCallback)
-    trainer.create_model_card = lambda *_, **__: None  # of TRL, in each checkpoint; ours is enough
-    logs = LogCallback(metrics, tracked, folder.label)
-    with closing(ProgressCallback()) as progress:
-        scoring = [ScoreCallback(score, logs)] if score else []
-        for callback in (logs, *scoring, *more, progress):
-            trainer.add_callback(callback)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with closing(ProgressCallback()) as progress:
+            scoring = [ScoreCallback(training.score, rows, logs)] if len(rows) else []
+            for callback in (logs, *scoring, *more, progress):
+                trainer.add_callback(callback)
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

@@ -7,16 +7,19 @@ trained on can choose: by their loss, or by how many of them the model answers.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import operator
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from medgrpo.rundir import RunFolder
+from medgrpo.tracking.base import Tracker
 from medgrpo.trainer.callbacks import LogCallback
 
 if TYPE_CHECKING:
-    import wandb
+    from datasets import Dataset
+
+    from medgrpo.trainer.base import Scorer
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +29,9 @@ SCORE = "eval_score"  # the dataset's primary metric on validation rows
 class ScoreCallback(TrainerCallback):
     """Answers validation rows at each evaluation; before each checkpoint where there is none."""
 
-    def __init__(self, score: Callable[[], float | None], logs: LogCallback) -> None:
+    def __init__(self, score: Scorer, rows: Dataset, logs: LogCallback) -> None:
         self._score = score
+        self._rows = rows
         self._logs = logs
 
     def on_evaluate(
@@ -39,7 +43,7 @@ class ScoreCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Give the trainer the score beside its own metrics, so that it can choose by it."""
-        if (value := self._score()) is not None:
+        if (value := self._score(self._rows)) is not None:
             metrics[SCORE] = value
             if state.is_world_process_zero:
                 self._logs.record(state.global_step, {SCORE: value, "epoch": state.epoch})
@@ -53,19 +57,20 @@ class ScoreCallback(TrainerCallback):
         """
         if args.eval_strategy != "no" or not control.should_save:
             return
-        if (value := self._score()) is None:
+        if (value := self._score(self._rows)) is None:
             return
-        if state.best_metric is None or value > state.best_metric:
+        better = operator.gt if self._score.higher_is_better else operator.lt
+        if state.best_metric is None or better(value, state.best_metric):
             state.best_metric, state.best_global_step = value, state.global_step
         self._logs.extra = {SCORE: value}
 
 
 def record_best_checkpoint(
-    state: TrainerState, measure: str, folder: RunFolder, tracked: wandb.Run | None
+    state: TrainerState, measure: str, folder: RunFolder, tracker: Tracker
 ) -> None:
-    """Name the best checkpoint in the log, in best.json and in W&B's summary.
+    """Name the best checkpoint in the log, in best.json and in the tracker's summary.
 
-    Where nothing was measured on validation rows, that is said, and the last step stands.
+    Where nothing was measured on validation rows it is the last step, and the log says why.
     """
     if state.best_global_step:
         step, value = state.best_global_step, state.best_metric
@@ -78,5 +83,4 @@ def record_best_checkpoint(
     best = {"step": step, "epoch": epoch, "measure": measure, "value": value}
     if state.is_world_process_zero:
         folder.write_json(folder.best, best)
-    if tracked is not None:
-        tracked.summary.update({f"best/{name}": found for name, found in best.items()})
+    tracker.summary({f"best/{key}": value for key, value in best.items()})

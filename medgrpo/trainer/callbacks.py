@@ -1,4 +1,4 @@
-"""What a trainer tells while it trains: its logs to files and W&B, its progress to a person.
+"""What a trainer shows while it trains: its logs in files and a tracker, its progress to a person.
 
 In place of transformers' own callbacks: those print raw dictionaries over the progress bar, put a
 bar's control codes into log files, and copy all training arguments into the W&B config.
@@ -10,28 +10,26 @@ from __future__ import annotations
 import math
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from medgrpo.tracking.base import Tracker
 from medgrpo.tracking.metrics_log import MetricsLog, is_telemetry
-
-if TYPE_CHECKING:
-    import wandb
 
 COLUMNS = 80  # width of everything that is printed
 LINES = 10  # in a log, about so many lines a training
 
 
 class LogCallback(TrainerCallback):
-    """Sends each log event to the run folder and, when there is one, to the W&B run."""
+    """Sends each log event to the run folder and to the tracker."""
 
-    def __init__(self, metrics_log: MetricsLog, run: wandb.Run | None, label: str = "") -> None:
+    def __init__(self, metrics_log: MetricsLog, tracker: Tracker, label: str = "") -> None:
         self.metrics_log = metrics_log
-        self.run = run
-        self.label = label  # before each name in W&B
+        self.tracker = tracker
+        self.label = label  # before each name in the tracker
         self.extra: dict[str, Any] = {}  # goes into the next row
 
     def on_log(
@@ -58,13 +56,12 @@ class LogCallback(TrainerCallback):
     def record(self, step: int, values: dict[str, Any]) -> None:
         """Write `values` as a row of their own."""
         self.metrics_log.log(step, values)
-        if self.run is not None:
-            known = {key: value for key, value in values.items() if value is not None}
-            named = {self.label + wandb_name(key): value for key, value in known.items()}
-            self.run.log({"train/global_step": step, **named})
+        known = {key: value for key, value in values.items() if value is not None}
+        named = {self.label + tracked_name(key): value for key, value in known.items()}
+        self.tracker.log(step, named)
 
 
-def wandb_name(key: str) -> str:
+def tracked_name(key: str) -> str:
     """`loss` -> `train/loss`, `eval_loss` -> `eval/loss`, `step_time` -> `telemetry/step_time`."""
     if is_telemetry(key):
         return f"telemetry/{key}"
@@ -134,7 +131,7 @@ class ProgressCallback(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Say the last step and close the bar."""
+        """Show the last step and close the bar."""
         if state.global_step > self._printed:
             self._print(state)
         self.close()

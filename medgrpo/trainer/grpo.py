@@ -12,24 +12,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from medgrpo.dataset.prompt import Prompt
 from medgrpo.errors import RunStopped
-from medgrpo.model.base import Policy
 from medgrpo.rewards.base import JudgedReward, Reward
-from medgrpo.rundir import RunFolder
-from medgrpo.trainer.base import MANAGED, Scorer, Trainer, fit
+from medgrpo.trainer.base import MANAGED, Training, TRLTrainer
 from medgrpo.trainer.judging import forecast
 
 if TYPE_CHECKING:
-    import wandb
-    from datasets import Dataset, DatasetDict
+    from datasets import Dataset
     from trl import GRPOConfig
+
+    from medgrpo.trainer.grpo_trainer import RecordingGRPOTrainer
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
-class GRPO(Trainer):
+class GRPO(TRLTrainer):
     """Fine-tune a policy by the rewards of its own completions."""
 
     name: ClassVar[str] = "grpo"
@@ -40,40 +38,39 @@ class GRPO(Trainer):
         "log_completions": "completions are always recorded",
     }
 
-    def train(
-        self,
-        policy: Policy,
-        data: DatasetDict,
-        *,
-        rewards: Sequence[Reward],
-        prompt: Prompt,
-        folder: RunFolder,
-        tracked: wandb.Run | None,
-        seed: int,
-        score: Scorer,
-    ) -> None:
+    @property
+    def trainer_class(self) -> type[RecordingGRPOTrainer]:
+        """What takes the steps; a subclass may return one of its own, with another loss, say.
+
+        Imported here, when the model is loaded: Unsloth patches the class of TRL's below it.
+        """
+        from medgrpo.trainer.grpo_trainer import RecordingGRPOTrainer
+
+        return RecordingGRPOTrainer
+
+    def train(self, training: Training) -> None:
         """As `Trainer.train`. The last checkpoint is what remains."""
         from trl import GRPOConfig
 
         from medgrpo.trainer.best import SCORE, record_best_checkpoint
-        from medgrpo.trainer.grpo_trainer import RecordingGRPOTrainer
 
+        rows, rewards, folder = training.data["train"], training.rewards, training.folder
         config = GRPOConfig(
-            **self.settings(policy, folder, seed),
+            **self.settings(training),
             reward_weights=[reward.weight for reward in rewards],
-            chat_template_kwargs=prompt.chat_template_kwargs,
+            chat_template_kwargs=training.prompt.chat_template_kwargs,
         )
-        trainer = RecordingGRPOTrainer(
-            model=policy.model,
+        trainer = self.trainer_class(
+            model=training.policy.model,
             reward_funcs=list(rewards),
             args=config,
-            train_dataset=data["train"],
-            processing_class=policy.tokenizer,
+            train_dataset=rows,
+            processing_class=training.policy.tokenizer,
             folder=folder,
         )
-        log_forecast(config, data["train"], rewards)
-        fit(trainer, folder, tracked, self.scorer(score, data))
-        record_best_checkpoint(trainer.state, SCORE, folder, tracked)
+        log_forecast(config, rows, rewards)
+        self.fit(trainer, training)
+        record_best_checkpoint(trainer.state, SCORE, folder, training.tracker)
         if trainer.stopped:
             raise RunStopped(
                 f"{trainer.stopped}. A checkpoint is kept: fix it and resume with "
@@ -82,7 +79,7 @@ class GRPO(Trainer):
 
 
 def log_forecast(config: GRPOConfig, rows: Dataset, rewards: Sequence[Reward]) -> None:
-    """Tell how much judging the training will take, if a judge is asked at all."""
+    """Log how much judging the training will take, if a judge is asked at all."""
     judged = [reward for reward in rewards if isinstance(reward, JudgedReward)]
     if not judged:
         return

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 from trl import GRPOTrainer
 
 from medgrpo.rundir import RunFolder
-from medgrpo.trainer.judging import JudgeWatch, impute_missing
+from medgrpo.trainer.judging import JudgeWatch, impute_missing, too_few_judged
 
 if TYPE_CHECKING:
     import torch
+
+
+_WINDOW = "medgrpo_judge"  # of the latest verdicts, among what a checkpoint keeps
 
 
 class RecordingGRPOTrainer(GRPOTrainer):
@@ -34,7 +37,7 @@ class RecordingGRPOTrainer(GRPOTrainer):
     @property
     def stopped(self) -> str | None:
         """Which limit ended the training, None if none did."""
-        return self._watch.stop
+        return self._watch.stop or self._watch.at_end()
 
     def _calculate_rewards(
         self,
@@ -53,20 +56,33 @@ class RecordingGRPOTrainer(GRPOTrainer):
         mode, generations = "train", self.num_generations
         if not self.model.training:
             mode, generations = "eval", self.num_generations_eval
-        for name, value in watch.metrics(scores, lengths, gather).items():
+        kept = self.state.stateful_callbacks  # lies in each checkpoint, and was read from the last
+        if _WINDOW in kept:
+            watch.outage.restore(kept[_WINDOW])
+        metrics = watch.metrics(scores, lengths, gather)
+        for name, value in metrics.items():
             self._metrics[mode][name].append(value)
-        self._record_gaps(scores, len(prompts))
+        watch.check_limits(scores, metrics, gather)
+        kept[_WINDOW] = watch.outage.state()
+        self._record_gaps(scores, len(prompts), generations)
         if watch.stop:
             self.control.should_save = self.control.should_training_stop = True
         return impute_missing(scores, generations, watch.columns)
 
-    def _record_gaps(self, scores: torch.Tensor, local: int) -> None:
-        """Beside each judged score of a recorded completion: whether it stands for a gap."""
+    def _record_gaps(self, scores: torch.Tensor, local: int, generations: int) -> None:
+        """Beside each judged score of a recorded completion: whether it stands for a gap.
+
+        Also logged: the share of groups that a reward leaves out, for too few were judged.
+        """
+        mode = "train" if self.model.training else "eval"
         start = self.accelerator.process_index * local
         gaps = scores[start : start + local].isnan()
         for reward, column in zip(self._watch.rewards, self._watch.columns, strict=True):
             name = f"{reward.__name__}/missing"
             self._log_completion_extra(name, gaps[:, column].tolist())
+            left_out = too_few_judged(scores[:, column].view(-1, generations))
+            name = f"judge/{reward.__name__}/groups_left_out"
+            self._metrics[mode][name].append(left_out.float().mean().item())
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         super().log(logs, start_time)

@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from medgrpo.model.base import Policy
-from medgrpo.trainer.base import Trainer
+from medgrpo.trainer.base import Training, TRLTrainer
 
 
 @dataclass(kw_only=True)
-class NoTraining(Trainer):
+class NoTraining(TRLTrainer):
     """Stands where a trainer stands; what it ends with is `model.adapter`, if there is one."""
 
     name: ClassVar[str] = "none"
 
     args: dict[str, Any] = field(default_factory=dict)
 
-    def train(self, policy: Policy, *unused: object, **also_unused: object) -> None:
+    def train(self, training: Training) -> None:
         """Nothing to do."""
 
     def starting_point(self, policy: Policy) -> AbstractContextManager[Any]:

@@ -9,7 +9,6 @@ is filled in here.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 
@@ -19,21 +18,17 @@ from medgrpo.answers.parse import complies, predict
 from medgrpo.dataset.example import Example, gold_text
 from medgrpo.dataset.prompt import Prompt
 from medgrpo.errors import UserError
-from medgrpo.model.base import Policy
-from medgrpo.rewards.base import Reward
-from medgrpo.rundir import RunFolder
-from medgrpo.trainer.base import MANAGED, Scorer, Trainer, fit
+from medgrpo.trainer.base import MANAGED, Training, TRLTrainer
 
 if TYPE_CHECKING:
-    import wandb
-    from datasets import Dataset, DatasetDict
+    from datasets import Dataset
     from trl import SFTTrainer
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
-class SFT(Trainer):
+class SFT(TRLTrainer):
     """Fine-tune a policy on the explanations and answers of the training rows."""
 
     name: ClassVar[str] = "sft"
@@ -45,42 +40,33 @@ class SFT(Trainer):
 
     patience: Annotated[int, Ge(1)] | None = None  # evaluations without a better one; None: all
 
-    def train(
-        self,
-        policy: Policy,
-        data: DatasetDict,
-        *,
-        rewards: Sequence[Reward],
-        prompt: Prompt,
-        folder: RunFolder,
-        tracked: wandb.Run | None,
-        seed: int,
-        score: Scorer,
-    ) -> None:
-        """As `Trainer.train`; `rewards` are not used. The best checkpoint is what remains."""
+    def train(self, training: Training) -> None:
+        """As `Trainer.train`; rewards are not used. The best checkpoint is what remains."""
         from transformers import EarlyStoppingCallback
         from trl import SFTConfig, SFTTrainer
 
-        from medgrpo.trainer.best import record_best_checkpoint
+        from medgrpo.trainer.best import SCORE, record_best_checkpoint
 
+        policy, data, folder = training.policy, training.data, training.folder
+        by_score = self.args.get("metric_for_best_model") == SCORE
+        direction = {"greater_is_better": training.score.higher_is_better} if by_score else {}
         config = SFTConfig(
-            **self.settings(policy, folder, seed),
+            **direction | self.settings(training),
             completion_only_loss=True,
             eval_on_start=folder.last_checkpoint() is None,
         )
         trainer = SFTTrainer(
             model=policy.model,
             args=config,
-            train_dataset=as_completions(data["train"], prompt),
-            eval_dataset=as_completions(data["validation"], prompt),
+            train_dataset=as_completions(data["train"], training.prompt),
+            eval_dataset=as_completions(data["validation"], training.prompt),
             processing_class=policy.tokenizer,
         )
         warn_of_cut_rows(trainer)
         stopping = [EarlyStoppingCallback(self.patience)] if self.patience else []
-        fit(trainer, folder, tracked, self.scorer(score, data), *stopping)
-        record_best_checkpoint(
-            trainer.state, config.metric_for_best_model or "eval_loss", folder, tracked
-        )
+        self.fit(trainer, training, *stopping)
+        measure = config.metric_for_best_model or "eval_loss"
+        record_best_checkpoint(trainer.state, measure, folder, training.tracker)
 
 
 def as_completions(rows: Dataset, prompt: Prompt) -> Dataset:
@@ -90,8 +76,8 @@ def as_completions(rows: Dataset, prompt: Prompt) -> Dataset:
     """
     from datasets import Dataset
 
-    taught = [(row["prompt"], completion(cast(Example, row), prompt.style)) for row in rows]
-    kept = [(asked, said) for asked, said in taught if said is not None]
+    pairs = [(row["prompt"], completion(cast(Example, row), prompt.style)) for row in rows]
+    kept = [(messages, text) for messages, text in pairs if text is not None]
     if not kept:
         raise UserError(
             "prompt=reasoning: no row has an explanation to learn reasoning from; use "
@@ -100,8 +86,8 @@ def as_completions(rows: Dataset, prompt: Prompt) -> Dataset:
     if len(kept) < len(rows):
         log.warning("sft: %d of %d rows left out: no explanation", len(rows) - len(kept), len(rows))
     columns = {
-        "prompt": [asked for asked, _ in kept],
-        "completion": [[{"role": "assistant", "content": said}] for _, said in kept],
+        "prompt": [messages for messages, _ in kept],
+        "completion": [[{"role": "assistant", "content": text}] for _, text in kept],
     }
     if prompt.chat_template_kwargs:
         columns["chat_template_kwargs"] = [prompt.chat_template_kwargs] * len(kept)
@@ -126,7 +112,7 @@ def completion(row: Example, style: str) -> str | None:
 
 
 def warn_of_cut_rows(trainer: SFTTrainer) -> None:
-    """Tell how many rows lost their end: such a row teaches a model not to come to an answer."""
+    """Log how many rows lost their end: such a row teaches a model not to come to an answer."""
     if trainer.args.packing or trainer.args.max_length is None:
         return
     lengths = [len(ids) for ids in trainer.train_dataset["input_ids"]]

@@ -155,23 +155,32 @@ def test_headings_sort_by_value_and_back(page):
     assert ascending[-1] == descending[-1] == "–"  # the failed run is last, either way
 
 
-def test_seeds_and_tests_are_shown(page):
-    assert len(column(page, "seeds", 1)) >= 4
-    assert len(column(page, "tests", 1)) == 7 + 1  # the best of each test set against the others
+def test_settings_are_shown_with_what_their_seeds_tell(page):
+    headings = page.run("[...document.querySelectorAll('#settings th')].map(th => th.textContent)")
+    told = column(page, "settings", headings.index("conclusion") + 1)
+    two = "two seeds: no claim"
+    assert told[:4] == [two, "baseline", two, two]
+    p_holm = column(page, "settings", headings.index("p (Holm)") + 1)
+    assert [p != "–" for p in p_holm[:4]] == [True, False, True, True]
+
+
+def test_single_runs_are_tested_against_those_of_other_settings(page):
+    # the first of each test set: 7 runs beside it, one of which differs in its seed alone
+    assert len(column(page, "tests", 1)) == 6 + 1
 
 
 def test_two_runs_are_told_apart(page):
     choose(page, "first", 0)
     choose(page, "second", 3)
     names = page.run("[...document.getElementById('first').options].map(o => o.textContent)")
-    assert names[0].startswith("16_2.0_2")
+    assert names[0].startswith("16_2.0_1")
     keys = column(page, "diff", 1)
     first, second = column(page, "diff", 2), column(page, "diff", 3)
     assert "rewards.tags.weight" in keys
     assert all(a != b for a, b in zip(first, second, strict=True))
-    assert "On 40 rows that both answered" in page.run(
-        "document.getElementById('pair-test').textContent"
-    )
+    told = page.run("document.getElementById('pair-test').textContent")
+    assert "On 40 rows that both answered" in told
+    assert "about these two trained models, not about their settings" in told
     answers = page.run("[...document.querySelectorAll('#answers pre')].map(p => p.textContent)")
     assert answers[0] != answers[1]
     choose(page, "second", 0)

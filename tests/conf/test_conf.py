@@ -18,6 +18,8 @@ CHOICES = [
 GIVEN = {  # what these choices leave to the user
     ("model", "local"): ["model.name_or_path=."],
     ("dataset", "jsonl"): ["dataset.path=."],
+    ("engine", "openai"): ["trainer=none", "engine.base_url=http://x", "engine.served_model=x"],
+    ("engine", "vllm"): ["trainer=none"],
 }
 
 
@@ -37,8 +39,14 @@ def test_there_are_choices():
 @pytest.mark.parametrize(("group", "choice"), CHOICES, ids=lambda part: part)
 def test_choice_is_valid(group, choice, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)  # vLLM is an extra
-    selected = f"[{choice}]" if group == "rewards" else choice
+    selected = f"[{choice}]" if group in ("rewards", "metrics") else choice
     assert validate(composed(f"{group}={selected}", *GIVEN.get((group, choice), []))) == []
+
+
+@pytest.mark.parametrize("name", ["llama3_2_3b", "qwen3_4b", "gemma3_4b"])
+def test_a_model_of_unsloths_may_be_loaded_by_transformers(name):
+    loader = "model._target_=medgrpo.model.huggingface.HuggingFaceModel"
+    assert validate(composed(f"model={name}", loader)) == []
 
 
 def test_gpu_profile_is_the_published_recipe():

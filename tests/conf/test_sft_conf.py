@@ -25,8 +25,8 @@ def problems(*overrides: str) -> dict[str, str]:
         ["trainer=sft", "++trainer.args.packing=true", "++trainer.args.optim=paged_adamw_8bit"],
         ["trainer=sft", "++trainer.args.metric_for_best_model=eval_score",
          "trainer.validation_rows=20", "trainer.patience=2"],
-        ["trainer=none", "evaluation.engine=openai", "evaluation.base_url=http://localhost:1/v1",
-         "evaluation.served_model=x"],
+        ["trainer=none", "engine=openai", "engine.base_url=http://localhost:1/v1",
+         "engine.served_model=x"],
         ["experiment=sft_then_grpo", "export=merged_16bit", "export.push_to=me/model"],
     ],
     ids=lambda overrides: " ".join(overrides)[:60],
@@ -49,9 +49,14 @@ def test_what_should_work_is_valid(overrides: list[str]) -> None:
         (["trainer=sft", "++trainer.args.beta=0.1"], "trainer.args.beta", "trl.SFTConfig"),
         (["experiment=sft_then_grpo", "++first_trainer.args.seed=1"],
          "first_trainer.args.seed", "use seed"),
-        (["evaluation.engine=openai", "evaluation.base_url=http://x", "evaluation.served_model=x"],
-         "evaluation.engine", "trainer=none"),
-        (["trainer=none", "evaluation.engine=openai"], "evaluation.base_url", "served_model"),
+        (["engine=openai", "engine.base_url=http://x", "engine.served_model=x"],
+         "engine", "trainer=none"),
+        (["experiment=sft_then_grpo", "trainer=none", "engine=openai", "engine.base_url=http://x",
+          "engine.served_model=x"], "engine", "trainer=none"),
+        (["trainer=none", "engine=openai", "engine.base_url=http://x"],
+         "engine.served_model", "no value"),
+        (["trainer=none", "engine=vllm", "engine.gpu_memory_utilization=1.0"],
+         "engine.gpu_memory_utilization", "less than 1"),
         (["evaluation.samples=-1"], "evaluation.samples", "greater than"),
         (["export.parity_rows=0"], "export.parity_rows", "greater than"),
     ],
@@ -61,6 +66,14 @@ def test_what_cannot_work_is_named(overrides: list[str], key: str, message: str)
     found = problems(*overrides)
     assert list(found) == [key]
     assert message in found[key]
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_vllm_must_be_installed(installed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: installed or None)
+    found = problems("trainer=none", "engine=vllm")
+    assert list(found) == ([] if installed else ["engine"])
+    assert installed or "pip install 'medgrpo[vllm]'" in found["engine"]
 
 
 def test_a_prompt_typed_beats_the_one_that_sft_chooses() -> None:

@@ -1,4 +1,4 @@
-"""Rows in, figures and predictions out, in the split's order; with a real, tiny model."""
+"""Rows in, metrics and predictions out, in the split's order; with a real, tiny model."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from typing import Any
 
 import pytest
 from datasets import Dataset
+from standard_metrics import METRICS
 
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.prompt import Prompt
-from medgrpo.errors import UserError
-from medgrpo.evaluation.generate import generate
+from medgrpo.evaluation.engines.base import Decoding
+from medgrpo.evaluation.engines.transformers_engine import TransformersEngine
 from medgrpo.evaluation.heldout import HeldOut, Result
 from medgrpo.model.base import Policy
 from medgrpo.rewards.base import Reward
 
+ENGINE = TransformersEngine()
 PROMPT = Prompt(system="", user="{{ question }}", answer_with="yes or no", style="reasoning")
 ROWS = [
     Example(
@@ -36,24 +38,27 @@ def evaluate(
     held_out = HeldOut(**{"batch_size": 4, "max_new_tokens": 3, **settings})
     rows = Dataset.from_list(ROWS)
     policy = Policy(model, tokenizer)
-    return held_out(policy, rows, rewards, prompt=prompt, primary_metric="accuracy")
+    given: Any = {"engine": ENGINE, "metrics": METRICS, "primary_metric": "accuracy"}
+    return held_out(policy, rows, rewards, prompt=prompt, **given)
 
 
 def test_a_model_that_says_yes(yes_model: Any, tokenizer: Any) -> None:
     result = evaluate(yes_model, tokenizer)
     assert {row["response"] for row in result.predictions} == {"yes yes yes"}
     assert [row["correct"] for row in result.predictions] == [True, False] * 5
-    assert result.score == result.figures["accuracy"] == 0.5
-    assert result.figures["recall"] == {"no": 0.0, "yes": 1.0}
-    assert result.figures["mean_tokens"] == 3
+    assert result.score == result.metrics["accuracy"] == 0.5
+    assert result.metrics["recall"] == {"no": 0.0, "yes": 1.0}
+    assert result.metrics["mean_tokens"] == 3
 
 
 def test_predictions_are_in_the_order_of_rows(model: Any, tokenizer: Any) -> None:
     """Each response is the one that its row gets alone."""
     result = evaluate(model, tokenizer, max_new_tokens=8)
+    policy = Policy(model, tokenizer)
     for row, prediction in zip(ROWS, result.predictions, strict=True):
-        alone = generate(model, tokenizer, [PROMPT.messages(row)], batch_size=1, max_new_tokens=8)
-        assert (prediction["id"], prediction["response"]) == (row["id"], alone[0].text)
+        asked = [PROMPT.messages(row)]
+        (alone,) = ENGINE.generate(policy, asked, Decoding(batch_size=1, max_new_tokens=8))
+        assert (prediction["id"], prediction["response"]) == (row["id"], alone.text)
     assert len({row["response"] for row in result.predictions}) > 5
 
 
@@ -71,15 +76,15 @@ def test_limit_takes_the_first_rows(
 ) -> None:
     result = evaluate(yes_model, tokenizer, limit=limit)
     assert [row["id"] for row in result.predictions] == [str(i) for i in range(n)]
-    assert result.figures["n"] == n
+    assert result.metrics["n"] == n
     assert (result.score is None) == (n == 0)
 
 
 def test_samples_vote_beside_the_greedy_answer(yes_model: Any, tokenizer: Any) -> None:
     result = evaluate(yes_model, tokenizer, samples=3)
     assert [row["votes"] for row in result.predictions] == [["yes"] * 3] * 10
-    assert (result.figures["k"], result.figures["maj_at_k"]) == (3, 0.5)
-    assert evaluate(yes_model, tokenizer).figures["maj_at_k"] is None
+    assert (result.metrics["k"], result.metrics["maj_at_k"]) == (3, 0.5)
+    assert evaluate(yes_model, tokenizer).metrics["maj_at_k"] is None
 
 
 class Length(Reward):
@@ -99,16 +104,11 @@ def test_rewards_score_the_first_responses(yes_model: Any, tokenizer: Any) -> No
     result = evaluate(yes_model, tokenizer, rewards=rewards, reward_rows=4)
     scores = [row["rewards"]["length"] for row in result.predictions]
     assert scores == [11, None, 11, 11] + [None] * 6
-    assert result.figures["rewards"] == {
+    assert result.metrics["rewards"] == {
         "judged": {"n": 4, "mean": 0.5},
         "length": {"n": 3, "mean": 11.0},
     }
     assert result.rows("after")[0]["reward/judged"] == 0.5
-
-
-def test_a_server_needs_an_address() -> None:
-    with pytest.raises(UserError, match="base_url"):
-        HeldOut(batch_size=1, max_new_tokens=1, engine="openai")
 
 
 def test_a_score_needs_no_samples(yes_model: Any, tokenizer: Any) -> None:
@@ -117,5 +117,6 @@ def test_a_score_needs_no_samples(yes_model: Any, tokenizer: Any) -> None:
     write = yes_model.generate
     yes_model.generate = lambda **options: asked.append(1) or write(**options)
     policy, rows = Policy(yes_model, tokenizer), Dataset.from_list(ROWS)
-    assert held_out.score(policy, rows, prompt=PROMPT, primary_metric="accuracy") == 0.5
+    reading: Any = {"engine": ENGINE, "prompt": PROMPT, "metrics": METRICS}
+    assert held_out.scorer(policy, **reading, primary_metric="accuracy")(rows) == 0.5
     assert len(asked) == 1

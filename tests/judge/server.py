@@ -1,5 +1,5 @@
 """A loopback OpenAI-compatible endpoint that answers every prompt of the judged rewards, with a
-latency, and misbehaves on request. Its brain is the lexical judge.
+latency, and misbehaves on request (faults.py has more ways). Its brain is the lexical judge.
 
     python tests/judge/server.py 0.3      # prints its address, serves until killed
 """
@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 import re
+import subprocess
 import sys
 import threading
+import urllib.request
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import yaml
 from aiohttp import web
+
+sys.path.insert(0, str(Path(__file__).parent))
+from faults import KINDS  # also where this file is run by itself
 
 from medgrpo.errors import UserError
 from medgrpo.judge.lexical import _BY_FIELDS
@@ -51,6 +57,7 @@ class Server:
         self.latency = latency
         self.faults: dict[str, float] = {}  # name -> probability
         self.script: list[str | None] = []  # faults of the next requests, before any chance
+        self.plans: dict[str, list[str | None]] = {}  # the same of one model, the last one for ever
         self.modes = {"json_schema", "json_object_schema", "json_object", "none"}
         self.bounds = True  # whether a schema may bound its strings
         self.refusal = 400  # status for a response_format that is not in `modes`
@@ -60,6 +67,7 @@ class Server:
         self.retry_after = "0.05"
         self.content: str | None = None  # of every answer
         self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []  # of the same
         self.counts: Counter[str] = Counter()
         self.tokens = Counter[str]()
         self.hold = 0  # answer nobody until so many are under way, or 20 s have passed
@@ -121,7 +129,9 @@ class Server:
         vars(self).update(await request.json())
         return web.json_response({})
 
-    def _fault(self) -> str | None:
+    def _fault(self, model: str) -> str | None:
+        if plan := self.plans.get(model):
+            return plan.pop(0) if len(plan) > 1 else plan[0]
         if self.script:
             return self.script.pop(0)
         draw = self._random.random()
@@ -134,6 +144,7 @@ class Server:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.requests.append(body)
+        self.headers.append(dict(request.headers))
         self.counts["requests"] += 1
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
@@ -165,14 +176,16 @@ class Server:
         return None
 
     async def _replied(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-        fault = self._fault()
+        fault = self._fault(body["model"])
         self.counts[fault or "good"] += 1
+        shown = request.headers.get("Authorization", "")
+        if fault in KINDS:
+            return await KINDS[fault](request, self._reply(body, None), shown[len("Bearer ") :])
         if fault == "429":
             limited = _error(429, "slow down", "rate_limit_exceeded")
             limited.headers["Retry-After"] = self.retry_after
             return limited
         if fault == "500":
-            shown = request.headers.get("Authorization", "")
             return _error(500, f"boom with {shown}", "server_error")
         if fault == "hang":
             await asyncio.sleep(3600)
@@ -219,6 +232,29 @@ class Server:
         }
 
 
+class Apart:
+    """The same in a process of its own, where its work takes no time from ours."""
+
+    def __enter__(self) -> Apart:
+        command = [sys.executable, __file__, "0"]
+        root = Path(__file__).parents[2]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root)
+        self.root = self._process.stdout.readline().strip()
+        self.url = f"{self.root}/v1"
+        return self
+
+    def plan(self, plans: dict[str, list[str | None]]) -> None:
+        """Which faults the requests of a model meet, by its name."""
+        body = json.dumps({"plans": plans}).encode()
+        typed = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.root}/set", body, typed)
+        urllib.request.urlopen(request).close()
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
 def judge_at(server: Server, **fields: Any) -> OpenAIJudge:
     """The judge of conf/judge/openai.yaml at `server`, with short waits and no cache or key."""
     node = yaml.safe_load((CONF / "openai.yaml").read_text(encoding="utf-8"))
@@ -258,6 +294,7 @@ def _think(prompt: str, fields: frozenset[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # clients that hang up amid a reply
     with Server(float(sys.argv[1])) as server:
         print(server.root, flush=True)
         threading.Event().wait()

@@ -119,6 +119,20 @@ def test_a_damaged_file_is_set_aside(path, caplog, damage):
     assert Cache(path).get(b"new") == 1
 
 
+def test_a_file_locked_by_another_costs_one_wait_and_no_answer(server, judge_of, path, caplog):
+    judge = judge_of(cache=str(path))
+    judge.preflight()
+    with sqlite3.connect(path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        start = time.monotonic()
+        for n in range(10):
+            ask(judge, prompt(f"Number {n}."))
+        assert time.monotonic() - start < 6  # ten waits of a second each would take longer
+        other.execute("ROLLBACK")
+    assert caplog.text.count("going on without") == 1
+    assert len(server.requests) == 1 + 10
+
+
 def test_a_place_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"judge\.cache=null"):

@@ -7,12 +7,14 @@ pinned release, which pip downloads.
 import ast
 import importlib.util
 import inspect
+import re
 import subprocess
 import sys
 import tomllib
 import zipfile
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT
@@ -21,6 +23,8 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from medgrpo.config.trl_fields import defaults_of
+from medgrpo.evaluation.engines import vllm_engine
+from medgrpo.model.base import Policy
 from medgrpo.model.lora import LoRA
 from medgrpo.model.unsloth_loader import UnslothModel, _lora_arguments
 from medgrpo.trainer.grpo import GRPO
@@ -96,6 +100,17 @@ def passed(file: Path, callee: str) -> set[str]:
         for keyword in node.keywords
         if keyword.arg
     }
+
+
+def fields(file: Path, owner: str) -> list[str]:
+    """The annotated fields of a class, in their order."""
+    return [
+        ast.unparse(node.target)
+        for definition in ast.walk(tree(file))
+        if isinstance(definition, ast.ClassDef) and definition.name == owner
+        for node in definition.body
+        if isinstance(node, ast.AnnAssign)
+    ]
 
 
 # Unsloth
@@ -198,26 +213,33 @@ def test_trl_calls_what_we_override():
 def test_vllm_knows_what_trl_asks_of_it(source, where):
     vllm = source("vllm", where)
     generation = TRL / "generation" / "vllm_generation.py"
-    fields = {
-        owner: {
-            ast.unparse(node.target)
-            for definition in ast.walk(tree(vllm / file))
-            if isinstance(definition, ast.ClassDef) and definition.name == owner
-            for node in definition.body
-            if isinstance(node, ast.AnnAssign)
-        }
-        for file, owner in {
-            "sampling_params.py": "SamplingParams",
-            "engine/arg_utils.py": "EngineArgs",
-        }.items()
-    }
     assert {"model", "gpu_memory_utilization"} <= passed(generation, "LLM")
-    assert passed(generation, "LLM") <= fields["EngineArgs"]
+    assert passed(generation, "LLM") <= {*fields(vllm / "engine" / "arg_utils.py", "EngineArgs")}
     sampling = {"n", "temperature", "top_p", "top_k", "min_p", "max_tokens", "repetition_penalty"}
-    assert sampling <= fields["SamplingParams"]
+    assert sampling <= {*fields(vllm / "sampling_params.py", "SamplingParams")}
     assert {f'"{name}"' for name in sampling} <= set(
         generation.read_text().replace(":", " ").split()
     )
+
+
+@ANYWHERE
+def test_vllm_knows_what_the_engine_asks_of_it(source, where):
+    vllm, ours = source("vllm", where), Path(vllm_engine.__file__)
+    config = SimpleNamespace(_name_or_path="", _commit_hash=None)
+    made = vllm_engine._base(Policy(SimpleNamespace(config=config, dtype="torch.float32"), None))
+    asked = {*made} | passed(ours, "_load")
+    assert {"revision", "max_model_len", "max_lora_rank"} <= asked
+    assert asked <= {*fields(vllm / "engine" / "arg_utils.py", "EngineArgs")}
+    assert passed(ours, "SamplingParams") <= {
+        *fields(vllm / "sampling_params.py", "SamplingParams")
+    }
+    answer = function(vllm / "entrypoints" / "llm.py", "LLM", "generate")
+    assert [argument.arg for argument in answer.args.args][1:3] == ["prompts", "sampling_params"]
+    assert passed(ours, "llm.generate") <= parameters(answer)
+    request = fields(vllm / "lora" / "request.py", "LoRARequest")
+    assert request[:3] == ["lora_name", "lora_int_id", "lora_path"]
+    ranks = re.search(r"MaxLoRARanks = Literal\[(.+)\]", (vllm / "config" / "lora.py").read_text())
+    assert f"1, 8, {', '.join(map(str, vllm_engine.RANKS))}" == ranks[1]
 
 
 def test_the_extras_ask_for_what_was_checked():
@@ -245,7 +267,7 @@ def test_trl_knows_every_argument(trainer):
 
 
 def test_trl_knows_every_argument_of_the_trainer():
-    given = passed(ROOT / "medgrpo" / "trainer" / "grpo.py", "RecordingGRPOTrainer")
+    given = passed(ROOT / "medgrpo" / "trainer" / "grpo.py", "self.trainer_class")
     theirs = function(TRL / "trainer" / "grpo_trainer.py", "GRPOTrainer", "__init__")
     assert {"model", "args", "train_dataset", "reward_funcs"} <= given
     assert given - {"folder"} <= parameters(theirs)

@@ -83,7 +83,8 @@ def test_grpo_on_real_questions(tmp_path, home, smollm2, dataset, four_bit):
 def test_a_gguf_file_becomes_a_model_folder_that_ends_its_answers(smollm2, tmp_path, monkeypatch):
     from transformers import AutoTokenizer
 
-    from medgrpo.evaluation.generate import generate
+    from medgrpo.evaluation.engines.base import Decoding
+    from medgrpo.evaluation.engines.transformers_engine import TransformersEngine
     from medgrpo.model.gguf import unpacked
     from medgrpo.model.huggingface import HuggingFaceModel
 
@@ -92,12 +93,10 @@ def test_a_gguf_file_becomes_a_model_folder_that_ends_its_answers(smollm2, tmp_p
     assert unpacked(smollm2) == folder
     assert AutoTokenizer.from_pretrained(folder).eos_token == "<|im_end|>"
     policy = HuggingFaceModel(name_or_path=str(smollm2), device="cpu").load(None)
-    (answer,) = generate(
-        policy.model,
-        policy.tokenizer,
+    (answer,) = TransformersEngine().generate(
+        policy,
         [[{"role": "user", "content": "What is the capital of France? One word."}]],
-        batch_size=1,
-        max_new_tokens=60,
+        Decoding(batch_size=1, max_new_tokens=60),
     )
     assert "Paris" in answer.text
     assert answer.tokens < 60

@@ -78,6 +78,18 @@ def test_grpo_shows_reward_and_score(tmp_path):
     assert list(lower.lines[1].get_xdata()) == [2]
 
 
+def test_less_may_be_better(tmp_path):
+    folder = RunFolder(tmp_path)
+    log = MetricsLog(folder)
+    for step, score in ((1, 20.0), (2, 12.0), (3, 31.0)):
+        log.log(step, {"eval_score": score})
+    folder.write_json(folder.best, {"step": 2, "epoch": 0, "measure": "eval_score", "value": 12.0})
+    found = Curves.of(folder)
+    assert found.conclusion() == "The score on validation rows was lower at an earlier checkpoint."
+    _, lower = bias_variance_figure(found).axes
+    assert lower.get_ylim()[1] > 31
+
+
 def test_nothing_measured_is_said(tmp_path):
     found = Curves.of(RunFolder(tmp_path))
     assert found.conclusion() == "Nothing was measured on validation rows."

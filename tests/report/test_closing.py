@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from standard_metrics import METRICS
 
 from medgrpo.dataset.example import Example
 from medgrpo.evaluation.heldout import Result
-from medgrpo.evaluation.score import figures, read
 from medgrpo.evaluation.write import write_evaluation
 from medgrpo.judge.usage import Usage, report
+from medgrpo.metrics.compute import compute_metrics
+from medgrpo.metrics.prediction import read
 from medgrpo.report.closing import closing_table
 from medgrpo.rundir import RunFolder
 from medgrpo.tracking.metrics_log import MetricsLog
@@ -29,7 +31,7 @@ def held_out(responses: list[str], metric: str = "accuracy", label: str | None =
         "explanation": "",
     }
     predictions = [read(row, text, 10 + 2 * len(text), "reasoning") for text in responses]
-    return Result(figures(predictions, metric), predictions, 0.0)
+    return Result(compute_metrics(predictions, METRICS, metric), predictions, 0.0)
 
 
 @pytest.fixture
@@ -44,19 +46,19 @@ def close(folder, capsys):
     """`close(stages, metric)`: the table of these stages, as printed."""
 
     def printed(stages: dict[str, Result], metric: str = "accuracy") -> str:
-        write_evaluation(folder, stages, metric, evidently=False)
-        closing_table(folder, metric)
+        write_evaluation(folder, stages, METRICS, metric, evidently=False)
+        closing_table(folder)
         return capsys.readouterr().out
 
     return printed
 
 
-def cells(output: str, figure: str) -> list[str]:
-    (line,) = [line for line in output.splitlines() if line.strip().startswith(figure)]
-    return line.strip().removeprefix(figure).split()
+def cells(output: str, metric: str) -> list[str]:
+    (line,) = [line for line in output.splitlines() if line.strip().startswith(metric)]
+    return line.strip().removeprefix(metric).split()
 
 
-def test_figures_stand_side_by_side_with_their_difference(close):
+def test_metrics_stand_side_by_side_with_their_difference(close):
     before, after = held_out([RIGHT, WRONG, "?", "?"]), held_out([RIGHT, RIGHT, RIGHT, "?"])
     output = close({"before": before, "after": after})
     assert "Held-out rows: 4" in output
@@ -86,7 +88,7 @@ def test_a_list_metric_has_no_interval_and_no_accuracy(close):
     before = held_out(["?"], "list_f1", label=None)
     after = held_out([RIGHT.replace("A) ", "")], "list_f1", label=None)
     output = close({"before": before, "after": after}, "list_f1")
-    assert cells(output, "list_f1") == ["0.000", "1.000", "+1.000"]
+    assert cells(output, "list F1") == ["0.000", "1.000", "+1.000"]
     assert "interval" not in output
     assert "accuracy" not in output
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from matplotlib.image import imread
@@ -43,16 +41,6 @@ def test_the_pictures_are_drawn(tmp_path, steps):
 def test_a_run_without_training_has_no_pictures(tmp_path):
     plot_run(RunFolder(tmp_path))
     assert not (tmp_path / "plots").exists()
-
-
-def test_pictures_go_to_wandb(tmp_path):
-    folder = RunFolder(tmp_path).part("sft")
-    log = MetricsLog(folder)
-    for epoch in range(3):
-        log.log(epoch, {"epoch": epoch, "eval_loss": 1.0})
-    sent = []
-    plot_run(folder, SimpleNamespace(log=sent.append))
-    assert [list(values) for values in sent] == [["plots/sft/bias_variance"]]
 
 
 def test_the_total_shows_every_step_and_its_smoothed_course():

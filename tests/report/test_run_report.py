@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from standard_metrics import METRICS
 
 from medgrpo.report.run_report import write_report
 from medgrpo.rundir import RunFolder
@@ -52,17 +53,17 @@ def test_it_is_well_formed_and_loads_nothing(page: Page) -> None:
 
 
 def test_it_tells_what_was_run_and_found(page: Page, sft_run: Path) -> None:
-    figures = json.loads((sft_run / "evaluation.json").read_text())
+    evaluation = json.loads((sft_run / "evaluation.json").read_text())
     text = re.sub(r"\s+", " ", page.text)
     assert "trainer=sft dataset=medqa_cot" in text
     assert "no medical device" in text
     for stage in ("before", "after"):
-        assert f"{figures[stage]['accuracy']:.3f}" in text
-        assert f"{figures[stage]['accuracy_interval'][0]:.3f} to" in text
+        assert f"{evaluation[stage]['accuracy']:.3f}" in text
+        assert f"{evaluation[stage]['accuracy_interval'][0]:.3f} to" in text
     assert "McNemar" in text
     assert "Over-fitting begins in epoch" in text
     assert "Merged model against adapter, 20 rows: they agree" in text
-    for label in figures["after"]["recall"]:
+    for label in evaluation["after"]["recall"]:
         assert label in text
     assert "choice_accuracy" in text
     assert json.loads((sft_run / "passport.json").read_text())["dataset"]["train"]["sha256"] in text
@@ -95,11 +96,13 @@ def test_a_run_of_no_rows_and_no_training_has_a_report(sft_run: Path, tmp_path: 
     shutil.copy(sft_run / "passport.json", folder.passport)
     folder.update_summary(started="2026-01-01T00:00:00+00:00")
     from medgrpo.evaluation.heldout import Result
-    from medgrpo.evaluation.score import figures
     from medgrpo.evaluation.write import write_evaluation
+    from medgrpo.metrics.compute import compute_metrics
 
-    nothing = Result(figures([], "accuracy"), [], 0.0)
-    write_evaluation(folder, {"before": nothing, "after": nothing}, "accuracy", evidently=False)
+    nothing = Result(compute_metrics([], METRICS, "accuracy"), [], 0.0)
+    write_evaluation(
+        folder, {"before": nothing, "after": nothing}, METRICS, "accuracy", evidently=False
+    )
     write_report(folder)
     page = Page(folder.report.read_text("utf-8"))
     assert not page.open

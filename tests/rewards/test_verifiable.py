@@ -7,13 +7,7 @@ import math
 import pytest
 
 from medgrpo.dataset.example import Example
-from medgrpo.rewards.verifiable import (
-    ChoiceAccuracyReward,
-    ListMatchReward,
-    TokenF1Reward,
-    list_f1,
-    token_f1,
-)
+from medgrpo.rewards.verifiable import ChoiceAccuracyReward, ListMatchReward, TokenF1Reward
 
 CHOICE = Example(
     id="1",
@@ -24,7 +18,7 @@ CHOICE = Example(
     label="B",
     explanation="",
 )
-VERDICT = Example({**CHOICE, "options": [], "answer": "yes", "label": "yes"})
+YES_NO = Example({**CHOICE, "options": [], "answer": "yes", "label": "yes"})
 LIST = Example({**CHOICE, "options": [], "answer": "BRCA1; BRCA2 | FANCD1", "label": None})
 
 
@@ -40,8 +34,8 @@ def answered(answer: str) -> str:
         (CHOICE, "A", 0.0),
         (CHOICE, "Type 1 diabetes", 0.0),
         (CHOICE, "I do not know", 0.0),
-        (VERDICT, "Yes.", 1.0),
-        (VERDICT, "no", 0.0),
+        (YES_NO, "Yes.", 1.0),
+        (YES_NO, "no", 0.0),
         (LIST, "BRCA1", None),
     ],
 )
@@ -65,67 +59,13 @@ def test_a_wrong_choice_earns_nothing_from_any_of_the_three() -> None:
 def test_every_row_has_a_verdict_from_one_of_them() -> None:
     """TRL gives a completion on which all are silent no advantage at all."""
     rewards = (ChoiceAccuracyReward(), ListMatchReward(), TokenF1Reward())
-    for row in (CHOICE, VERDICT, LIST):
+    for row in (CHOICE, YES_NO, LIST):
         for response in (answered("B"), "", "no tags"):
             assert any(reward.score(response, row) is not None for reward in rewards)
 
 
-@pytest.mark.parametrize(
-    ("predicted", "gold", "score"),
-    [
-        ("BRCA1; BRCA2", "BRCA1; BRCA2", 1.0),
-        ("brca2; BRCA1", "BRCA1; BRCA2", 1.0),
-        ("BRCA1, BRCA2", "BRCA1; BRCA2", 1.0),
-        ("BRCA1\nBRCA2", "BRCA1; BRCA2", 1.0),
-        ("1. aspirin\n2. heparin", "aspirin; heparin", 1.0),
-        ("* aspirin\n* heparin", "aspirin; heparin", 1.0),
-        ("aspirin, heparin, and warfarin", "aspirin; heparin; warfarin", 1.0),
-        ("the FANCD1 gene", "BRCA2 | FANCD1 gene", 1.0),
-        ("carcinoma of the lung", "lung carcinoma of the", 1.0),  # word order is nothing
-        ("aspirin", "aspirin; heparin", 2 / 3),
-        ("aspirin; heparin; insulin; glucagon", "aspirin; heparin", 2 / 3),
-        ("aspirin; aspirin; aspirin", "aspirin; heparin", 2 / 3),  # repeating does not pay
-        ("insulin", "aspirin; heparin", 0.0),
-        ("a, b, c, d syndrome", "a, b, c, d syndrome", 1.0),  # commas inside an item
-        ("Two\nlines, of; prose", "Two\nlines, of; prose", 1.0),
-        ("", "aspirin", 0.0),
-        (" ; ;\n", "aspirin", 0.0),
-        ("инсулин", "инсулин", 1.0),
-    ],
-)
-def test_list_f1(predicted: str, gold: str, score: float) -> None:
-    assert list_f1(predicted, gold) == pytest.approx(score)
-
-
-def test_items_match_one_to_one_the_closest_first() -> None:
-    assert list_f1("interleukin 6; interleukin 7", "interleukin 6") == pytest.approx(2 / 3)
-    assert (
-        list_f1("alpha beta gamma delta; alpha beta", "alpha beta gamma; alpha beta gamma delta")
-        == 1
-    )
-    assert list_f1("interleukin 6", "interleukin 6; interleukin 8") == pytest.approx(2 / 3)
-
-
 def test_threshold_decides_what_is_a_match() -> None:
-    assert list_f1("haemoglobine", "hemoglobin", threshold=70) == 1.0
-    assert list_f1("haemoglobine", "hemoglobin", threshold=99) == 0.0
     assert ListMatchReward(threshold=100).score(answered("BRCA1 gene"), LIST) == 0.0
-
-
-@pytest.mark.parametrize(
-    ("predicted", "gold", "score"),
-    [
-        ("The heart attack.", "heart attack", 1.0),
-        ("heart attack today", "heart attack", 0.8),
-        ("heart heart heart", "heart attack", 0.4),
-        ("stroke", "heart attack", 0.0),
-        ("heart attack", "myocardial infarction | heart attack; stroke", 0.8),
-        ("", "heart attack", 0.0),
-        ("the", "a", 0.0),
-    ],
-)
-def test_token_f1(predicted: str, gold: str, score: float) -> None:
-    assert token_f1(predicted, gold) == pytest.approx(score)
 
 
 def test_rewards_of_lists_are_these_functions() -> None:

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 import wandb
+from matplotlib.figure import Figure
 from stand_in import StandIn
 
 from medgrpo.compare.wandb_file import WandbFile, read_wandb
 from medgrpo.rundir import RunFolder
-from medgrpo.tracking import wandb_mirror, wandb_run
+from medgrpo.tracking import mirror, wandb_connect
+from medgrpo.tracking.mirror import tracked
 from medgrpo.tracking.wandb_run import WandbTracking
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -65,10 +67,10 @@ def finished_run(path: Path) -> RunFolder:
 
 
 def track(folder: RunFolder, mode: str) -> None:
-    with WandbTracking(mode=mode) as tracking:
-        run = tracking.start(folder, {"lora": {"r": 8}}, "job", group="sweep")
+    tracking = WandbTracking(mode=mode)
+    with tracked(tracking, folder, {"lora": {"r": 8}}, name="job", group="sweep"):
         for step in (1, 2):
-            run.log({"train/global_step": step, "train/reward": step / 2})
+            tracking.log(step, {"train/reward": step / 2})
 
 
 def read_back(folder: RunFolder) -> WandbFile:
@@ -89,13 +91,13 @@ def test_completions_of_all_steps_are_in_one_table(tmp_path):
     rows = table(folder, "completions")
     assert [row["step"] for row in rows] == [1, 1, 1, 2, 2, 2]
     assert rows[3]["completion"] == "c20"
-    logged = read_back(folder).history[-1]
+    (logged,) = [row for row in read_back(folder).history if "completions.nrows" in row]
     assert logged["completions.nrows"] == 6
     assert logged["train/global_step"] == 2
 
 
 def test_long_runs_keep_every_step_of_the_table(tmp_path, monkeypatch):
-    monkeypatch.setattr(wandb_mirror, "MOST_ROWS", 4)
+    monkeypatch.setattr(mirror, "MOST_ROWS", 4)
     folder = finished_run(tmp_path)
     track(folder, "offline")
     assert [row["step"] for row in table(folder, "completions")] == [1, 1, 2, 2]
@@ -137,10 +139,19 @@ def test_the_adapter_descends_from_the_dataset(tmp_path):
     assert any(file.is_file() and file.read_bytes() == b"weights" for file in staged)
 
 
+def test_plots_are_shown_those_of_an_earlier_training_under_its_name(tmp_path):
+    folder = finished_run(tmp_path)
+    for place in (folder, folder.part("sft")):
+        place.plots.mkdir(parents=True)
+        Figure().savefig(place.plots / "reward.png")
+    track(folder, "offline")
+    logged = {key for row in read_back(folder).history for key in row}
+    assert {"plots/reward.path", "plots/sft/reward.path"} <= logged
+
+
 def test_a_run_cut_short_shows_what_it_had(tmp_path):
     folder = RunFolder(tmp_path)
-    with suppress(KeyError), WandbTracking(mode="offline") as tracking:
-        tracking.start(folder, {}, "job")
+    with suppress(KeyError), tracked(WandbTracking(mode="offline"), folder, {}, name="job"):
         rows = [{"step": 1, "completion": "only"}]
         folder.write_parquet(folder.completions / "completions_00001.parquet", rows)
         raise KeyError
@@ -184,8 +195,9 @@ def test_an_offline_run_is_uploaded_whole_by_wandb_sync(tmp_path, server):
 @pytest.mark.slow
 def test_a_server_that_dies_delays_the_end_by_half_a_minute_at_most(tmp_path, server, caplog):
     folder = finished_run(tmp_path)
-    with WandbTracking(mode="online") as tracking:
-        tracking.start(folder, {}, "job").log({"train/global_step": 1, "train/reward": 1.0})
+    tracking = WandbTracking(mode="online")
+    with tracked(tracking, folder, {}, name="job"):
+        tracking.log(1, {"train/reward": 1.0})
         server.die()
         start = time.monotonic()
     assert time.monotonic() - start <= 30
@@ -193,10 +205,11 @@ def test_a_server_that_dies_delays_the_end_by_half_a_minute_at_most(tmp_path, se
 
 
 def test_a_dead_server_does_not_lose_the_run(tmp_path, server, monkeypatch, caplog):
-    monkeypatch.setattr(wandb_run, "SECONDS_TO_UPLOAD", 2)
+    monkeypatch.setattr(wandb_connect, "SECONDS_TO_UPLOAD", 2)
     folder = finished_run(tmp_path)
-    with WandbTracking(mode="online") as tracking:
-        tracking.start(folder, {}, "job").log({"train/global_step": 1, "train/reward": 1.0})
+    tracking = WandbTracking(mode="online")
+    with tracked(tracking, folder, {}, name="job"):
+        tracking.log(1, {"train/reward": 1.0})
         server.die()
     assert "did not take everything" in caplog.text
     wandb.teardown()  # its service writes the last records after `finish` has returned

@@ -12,7 +12,8 @@ import wandb
 from medgrpo.compare.wandb_file import WandbFile, read_wandb
 from medgrpo.errors import UserError
 from medgrpo.rundir import RunFolder
-from medgrpo.tracking import wandb_run
+from medgrpo.tracking import wandb_connect, wandb_run
+from medgrpo.tracking.mirror import tracked
 from medgrpo.tracking.wandb_run import WandbTracking
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -41,11 +42,11 @@ def read_back(folder: RunFolder) -> WandbFile:
 
 def test_an_offline_run_holds_what_was_tracked(tmp_path):
     tracking = WandbTracking(mode="offline", project="med", group="sweep-1", tags=["mine"])
-    with RunFolder(tmp_path / "run") as folder, tracking:
-        config = {"lora": {"r": 16}, "rewards": {"reasoning_tags": {"weight": 2.0}}}
-        run = tracking.start(folder, config, "r16", ["medqa", "x" * 100], job_type="grpo")
-        run.log({"train/global_step": 10, "train/reward": 0.75})
-        run.log({"train/global_step": 20, "train/reward": 0.25})
+    config = {"lora": {"r": 16}, "rewards": {"reasoning_tags": {"weight": 2.0}}}
+    run = {"name": "r16", "tags": ["medqa", "x" * 100], "job_type": "grpo"}
+    with RunFolder(tmp_path / "run") as folder, tracked(tracking, folder, config, **run):
+        tracking.log(10, {"train/reward": 0.75})
+        tracking.log(20, {"train/reward": 0.25})
     found = read_back(folder)
     assert (found.project, found.group, found.name) == ("med", "sweep-1", "r16")
     assert found.job_type == "grpo"
@@ -62,9 +63,10 @@ def test_an_offline_run_holds_what_was_tracked(tmp_path):
 def test_runs_in_one_process_are_runs_apart(tmp_path):
     folders = [RunFolder(tmp_path / name) for name in "ab"]
     for folder in folders:  # the first is left open, as by a job that failed
-        run = WandbTracking(mode="offline").start(folder, {"job": folder.path.name}, "job")
-        run.log({"train/reward": 1.0})
-    run.finish()
+        tracking = WandbTracking(mode="offline")
+        tracking.start(folder, {"job": folder.path.name}, "job")
+        tracking.log(1, {"train/reward": 1.0})
+    tracking.finish()
     first, second = map(read_back, folders)
     assert first.config["job"] == "a"
     assert second.config["job"] == "b"
@@ -74,9 +76,8 @@ def test_runs_in_one_process_are_runs_apart(tmp_path):
 
 def test_a_failed_run_is_marked_and_a_resumed_one_keeps_its_id(tmp_path):
     folder = RunFolder(tmp_path)
-    with suppress(KeyError), WandbTracking(mode="offline") as tracking:
-        folder.summary["wandb_id"] = "abc123"
-        tracking.start(folder, {}, "job")
+    folder.summary["wandb_id"] = "abc123"
+    with suppress(KeyError), tracked(WandbTracking(mode="offline"), folder, {}, name="job"):
         raise KeyError
     found = read_back(folder)
     assert found.exit_code == 1
@@ -86,11 +87,10 @@ def test_a_failed_run_is_marked_and_a_resumed_one_keeps_its_id(tmp_path):
 def test_artifacts_stay_in_the_run_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "elsewhere"))
     tracking = WandbTracking(mode="offline")
-    run = tracking.start(RunFolder(tmp_path / "run"), {}, "job")
-    (tmp_path / "adapter.bin").write_text("weights of the adapter")
-    artifact = wandb.Artifact("adapter", type="model")
-    artifact.add_file(str(tmp_path / "adapter.bin"))
-    run.log_artifact(artifact)
+    tracking.start(RunFolder(tmp_path / "run"), {}, "job")
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter.bin").write_text("weights of the adapter")
+    tracking.artifact("adapter", "model", tmp_path / "adapter", {})
     tracking.finish()
     kept = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
     assert any(path.read_bytes() == b"weights of the adapter" for path in kept)
@@ -100,15 +100,16 @@ def test_artifacts_stay_in_the_run_folder(tmp_path, monkeypatch):
 
 def test_disabled_writes_nothing(tmp_path):
     tracking = WandbTracking(mode="disabled")
-    with RunFolder(tmp_path / "run") as folder, tracking:
-        assert tracking.start(folder, {}, "job") is None
+    with RunFolder(tmp_path / "run") as folder, tracked(tracking, folder, {}, name="job"):
+        tracking.log(1, {"train/reward": 1.0})
     assert os.listdir(folder.path) == ["summary.json"]
 
 
 def test_auto_without_a_key_is_offline_and_says_how_to_upload(tmp_path, caplog):
     tracking = WandbTracking()
     with caplog.at_level("INFO"):
-        run = tracking.start(RunFolder(tmp_path), {}, "job")
+        tracking.start(RunFolder(tmp_path), {}, "job")
+    run = wandb.run
     tracking.finish()
     assert run.offline
     (line,) = [r.getMessage() for r in caplog.records if r.name == wandb_run.__name__]
@@ -118,12 +119,13 @@ def test_auto_without_a_key_is_offline_and_says_how_to_upload(tmp_path, caplog):
 
 @pytest.mark.parametrize("mode", ["auto", "online"])
 def test_without_a_server_the_run_goes_on_offline(tmp_path, monkeypatch, caplog, mode):
-    monkeypatch.setattr(wandb_run, "SECONDS_TO_CONNECT", 2)
+    monkeypatch.setattr(wandb_connect, "SECONDS_TO_CONNECT", 2)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     tracking = WandbTracking(mode=mode)
     with caplog.at_level("INFO"):
-        run = tracking.start(RunFolder(tmp_path), {"seed": 1}, "job")
-    run.log({"train/reward": 1.0})
+        tracking.start(RunFolder(tmp_path), {"seed": 1}, "job")
+    run = wandb.run
+    tracking.log(1, {"train/reward": 1.0})
     tracking.finish()
     assert run.offline
     assert "not reached, continuing offline" in caplog.text
@@ -135,7 +137,8 @@ def test_auto_obeys_an_environment_that_forbids_uploads(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_MODE", "offline")
     tracking = WandbTracking()
-    run = tracking.start(RunFolder(tmp_path), {}, "job")
+    tracking.start(RunFolder(tmp_path), {}, "job")
+    run = wandb.run
     tracking.finish()
     assert run.offline
     assert not list(tmp_path.glob("wandb/run-*"))
@@ -150,7 +153,7 @@ def test_online_without_a_valid_key_is_the_users_to_mend(tmp_path, monkeypatch, 
 
 
 def test_a_key_in_netrc_counts(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(wandb_run, "SECONDS_TO_CONNECT", 2)
+    monkeypatch.setattr(wandb_connect, "SECONDS_TO_CONNECT", 2)
     host = os.environ["WANDB_BASE_URL"].removeprefix("http://")
     (tmp_path / "netrc").write_text(f"machine {host} login user password {KEY}\n")
     tracking = WandbTracking()

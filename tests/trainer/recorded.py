@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -53,7 +54,7 @@ class Rule(RuleReward):
         return float(RULE[TEXTS.index(response)])
 
 
-def trainer_of(folder: str, processes: int, **args: Any) -> Any:
+def trainer_of(folder: str, processes: int, only: list[str], **args: Any) -> Any:
     from datasets import Dataset
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
     from trl import GRPOConfig
@@ -66,13 +67,15 @@ def trainer_of(folder: str, processes: int, **args: Any) -> Any:
     heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **shape, **heads))
     judge = NoJudge()
+    rewards = [
+        Table(judge, "first"),
+        Table(judge, "second"),
+        Rule(weight=WEIGHTS["rule"], name="rule"),
+    ]
+    rewards = [reward for reward in rewards if reward.__name__ in only]
     return RecordingGRPOTrainer(
         model=model,
-        reward_funcs=[
-            Table(judge, "first"),
-            Table(judge, "second"),
-            Rule(weight=WEIGHTS["rule"], name="rule"),
-        ],
+        reward_funcs=rewards,
         args=GRPOConfig(
             output_dir=folder,
             use_cpu=True,
@@ -80,7 +83,7 @@ def trainer_of(folder: str, processes: int, **args: Any) -> Any:
             report_to="none",
             num_generations=GENERATIONS,
             per_device_train_batch_size=len(TEXTS) // processes,
-            reward_weights=list(WEIGHTS.values()),
+            reward_weights=[reward.weight for reward in rewards],
             **args,
         ),
         train_dataset=Dataset.from_list(rows()[::GENERATIONS]),
@@ -98,12 +101,24 @@ def rows() -> list[dict[str, Any]]:
     ]
 
 
-def score(folder: str, **args: Any) -> dict[str, Any]:
-    """The advantages and what was logged, of all processes."""
+def score(folder: str, only: Sequence[str] = tuple(WEIGHTS), **args: Any) -> dict[str, Any]:
+    """The advantages by the rewards `only` and what was logged, of all processes."""
     from accelerate import PartialState
 
     state = PartialState(cpu=True)
-    trainer = trainer_of(folder, state.num_processes, **args)
+    trainer = trainer_of(folder, state.num_processes, list(only), **args)
+    local = answer(trainer, state)
+    everyone = trainer.accelerator.gather(local)
+    return {
+        "advantages": everyone.tolist(),
+        "logged": {name: values[-1] for name, values in trainer._metrics["train"].items()},
+        "extra": {name: list(values) for name, values in trainer._logs["extra"].items()},
+        "main": state.is_main_process,
+    }
+
+
+def answer(trainer: Any, state: Any) -> Any:
+    """Have the recorded completions scored; the advantages of this process's."""
     size = len(TEXTS) // state.num_processes
     mine = slice(state.process_index * size, (state.process_index + 1) * size)
 
@@ -113,14 +128,7 @@ def score(folder: str, **args: Any) -> dict[str, Any]:
 
     trainer.rollout_func = recorded
     trainer.model.train()
-    local = trainer._generate_and_score_completions(rows()[mine])["advantages"]
-    everyone = trainer.accelerator.gather(local)
-    return {
-        "advantages": everyone.tolist(),
-        "logged": {name: values[-1] for name, values in trainer._metrics["train"].items()},
-        "extra": {name: list(values) for name, values in trainer._logs["extra"].items()},
-        "main": state.is_main_process,
-    }
+    return trainer._generate_and_score_completions(rows()[mine])["advantages"]
 
 
 if __name__ == "__main__":

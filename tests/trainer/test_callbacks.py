@@ -12,12 +12,14 @@ from types import SimpleNamespace
 import pytest
 
 from medgrpo.rundir import RunFolder
+from medgrpo.tracking.base import Tracker
 from medgrpo.tracking.metrics_log import read_log
 
 TRAINING = """
 import sys, torch
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from medgrpo.rundir import RunFolder
+from medgrpo.tracking.base import NullTracker
 from medgrpo.tracking.metrics_log import MetricsLog
 from medgrpo.trainer.callbacks import LogCallback, ProgressCallback
 
@@ -43,7 +45,7 @@ arguments = TrainingArguments(
 )
 rows = [{"x": torch.tensor(float(i)), "y": torch.tensor(2.0 * i)} for i in range(4)]
 progress = ProgressCallback()
-callbacks = [LogCallback(MetricsLog(folder), None), progress]
+callbacks = [LogCallback(MetricsLog(folder), NullTracker()), progress]
 trainer = Rewarded(Line(), arguments, train_dataset=rows, callbacks=callbacks)
 trainer.remove_callback(PrinterCallback)
 trainer.train()
@@ -106,44 +108,42 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
-class RecordedRun:
-    """Stands for a W&B run: what is sent there."""
+class Points(Tracker):
+    """A tracker that keeps what it gets."""
 
     def __init__(self) -> None:
-        self.rows: list[dict] = []
+        self.rows: list[tuple[int, dict]] = []
 
-    def log(self, row: dict) -> None:
-        self.rows.append(row)
+    def log(self, step: int, values: dict) -> None:
+        self.rows.append((step, values))
 
 
-def test_wandb_gets_stable_names_and_the_step(tmp_path):
+def test_a_tracker_gets_stable_names_and_the_step(tmp_path):
     from medgrpo.tracking.metrics_log import MetricsLog
     from medgrpo.trainer.callbacks import LogCallback
 
-    run = RecordedRun()
-    callback = LogCallback(MetricsLog(RunFolder(tmp_path)), run)
+    tracker = Points()
+    callback = LogCallback(MetricsLog(RunFolder(tmp_path)), tracker)
     state = SimpleNamespace(global_step=7, is_world_process_zero=True)
     logs = {"loss": 0.1, "rewards/tags/mean": 0.9, "eval_loss": 0.2, "step_time": 3.0, "kl": None}
     callback.on_log(None, state, None, logs=logs)
-    assert run.rows == [
-        {
-            "train/global_step": 7,
-            "train/loss": 0.1,
-            "train/rewards/tags/mean": 0.9,
-            "eval/loss": 0.2,
-            "telemetry/step_time": 3.0,
-        }
-    ]
+    named = {
+        "train/loss": 0.1,
+        "train/rewards/tags/mean": 0.9,
+        "eval/loss": 0.2,
+        "telemetry/step_time": 3.0,
+    }
+    assert tracker.rows == [(7, named)]
 
 
 def test_only_the_first_process_records(tmp_path):
     from medgrpo.tracking.metrics_log import MetricsLog
     from medgrpo.trainer.callbacks import LogCallback
 
-    folder, run = RunFolder(tmp_path), RecordedRun()
+    folder, tracker = RunFolder(tmp_path), Points()
     state = SimpleNamespace(global_step=7, is_world_process_zero=False)
-    LogCallback(MetricsLog(folder), run).on_log(None, state, None, logs={"loss": 0.1})
-    assert run.rows == read_log(folder.metrics) == []
+    LogCallback(MetricsLog(folder), tracker).on_log(None, state, None, logs={"loss": 0.1})
+    assert tracker.rows == read_log(folder.metrics) == []
 
 
 def test_a_loss_is_shown_where_there_are_no_rewards_and_a_resume_starts_at_its_step(capsys):

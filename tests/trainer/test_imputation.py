@@ -73,15 +73,43 @@ def test_advantages_are_the_imputed_ones_in_two_processes(tmp_path):
 
 
 def test_a_group_without_any_verdict_has_no_advantage_from_it():
-    scores = torch.tensor([[1.0], [0.0], [math.nan], [math.nan]])
-    assert impute_missing(scores, 2, [0])[2:].tolist() == [[0.5], [0.5]]
+    scores = torch.tensor([[1.0, 1.0], [0.0, 1.0], [math.nan, 0.0], [math.nan, 1.0]])
+    assert impute_missing(scores, 2, [0])[2:, 0].tolist() == [0.5, 0.5]
     nothing = torch.full((4, 1), math.nan)
     assert impute_missing(nothing, 2, [0]).isnan().all()
 
 
+def test_a_completion_that_nothing_scores_is_not_among_its_group(tmp_path):
+    """Their deviation is that of those that were judged, and not of them and copies of the mean."""
+    found = recorded.score(str(tmp_path), only=["first"])
+    half = 0.5 / math.sqrt(0.25)  # of 1, 0 and 0.5
+    judged = 0.35 / (0.7 / math.sqrt(2))  # of 0.2 and 0.9; with two means beside them: 1.22
+    expected = [half, -half, 0, 0, -judged, 0, 0, judged, 0, 0, 0, 0]
+    assert found["advantages"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_group_of_which_few_are_judged_is_left_out_of_that_reward(tmp_path):
+    """2 of 8: filled with means, the two would get advantages of 1.87 where 0.94 is the most."""
+    rule = torch.tensor([1.0, 0.0] * 8)
+    judged = torch.full((16,), math.nan)
+    judged[[0, 1, 8, 9, 10]] = torch.tensor([1.0, 0.0, 1.0, 0.0, 0.5])
+    filled = impute_missing(torch.stack([rule, judged], dim=1), 8, [1])
+    assert filled[:, 0].tolist() == rule.tolist()
+    assert filled[:8, 1].tolist() == [0.5] * 8
+    assert filled[8:, 1].tolist() == [1.0, 0.0, 0.5] + [0.5] * 5
+
+
+def test_how_many_groups_are_left_out_is_logged(tmp_path):
+    logged = recorded.score(str(tmp_path))["logged"]
+    assert logged["judge/first/groups_left_out"] == pytest.approx(1 / 3)
+    assert logged["judge/second/groups_left_out"] == 0.0
+
+
 def test_what_a_rule_leaves_out_stays_out():
     scores = torch.tensor([[1.0, math.nan], [math.nan, math.nan], [0.0, 1.0], [1.0, 0.0]])
-    assert impute_missing(scores, 2, [0])[:, 1].isnan().tolist() == [True, True, False, False]
+    filled = impute_missing(scores, 2, [0])
+    assert filled[:, 1].isnan().tolist() == [True, True, False, False]
+    assert filled[:, 0].isnan().tolist() == [False, True, False, False]
 
 
 @pytest.mark.slow

@@ -168,7 +168,13 @@ def test_evaluation_of_a_model_without_adapter_is_done_once(
     done = medgrpo("trainer=none", "evaluation.limit=4", "tracking.mode=disabled", "output_dir=run")
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads((tmp_path / "run" / "evaluation.json").read_text())
-    assert figures["before"] == figures["after"]
+    assert "before" not in figures
+    assert figures["paired"] == []
+    table = done.stdout[done.stdout.index("Held-out rows: 4") :]
+    assert "difference" not in table
+    assert "p =" not in table
+    report = (tmp_path / "run" / "report.html").read_text()
+    assert "→" not in report[: report.index("What was run")]
     assert not (tmp_path / "run" / "adapter").exists()
 
 

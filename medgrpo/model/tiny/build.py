@@ -3,12 +3,13 @@
 A tokenizer, a Llama of about a million parameters, then two stages of plain supervised training:
 clean answers until the model knows the facts (gate: held-out accuracy), then planted habits for
 GRPO to unlearn (gate: they show in greedy decoding). The result is a normal transformers folder.
-Seeded; prints what each stage reaches and exits 1 when a gate fails. docs/decisions.md says what
+Seeded; prints what each stage reaches and exits 1 when a gate fails. docs/measurements.md says what
 was tried and what did not work.
 """
 
 from __future__ import annotations
 
+import argparse
 import logging
 import math
 import sys
@@ -172,5 +173,8 @@ def build(folder: Path) -> bool:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description="Make the embedded model, minutes on two cores.")
+    parser.add_argument("folder", nargs="?", type=Path, default=WEIGHTS, help="where to write it")
+    folder = parser.parse_args().folder
     torch.set_num_threads(THREADS)
-    sys.exit(not build(Path(sys.argv[1]) if len(sys.argv) > 1 else WEIGHTS))
+    sys.exit(not build(folder))

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
-from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
 from omegaconf import OmegaConf
 
-import medgrpo
 from medgrpo.answers.parse import Style
+from medgrpo.config.provenance import CONF
 from medgrpo.dataset.bioasq import BioASQ
 from medgrpo.dataset.example import LETTERS, Example
 from medgrpo.dataset.medqa import MedQA
@@ -30,7 +29,6 @@ from medgrpo.dataset.samples import generate
 from medgrpo.dataset.samples.draw import Choice
 from medgrpo.dataset.samples.trials import Trial
 
-CONF = Path(medgrpo.__file__).parents[1] / "conf"
 NAMES = ["medqa", "medqa_cot", "pubmedqa", "bioasq"]
 OFTEN, SELDOM = 0.72, 0.06  # how often a habit shows, in the classes that have it and elsewhere
 _LOADERS = {"medqa": MedQA, "medqa_cot": MedQACoT, "pubmedqa": PubMedQA, "bioasq": BioASQ}

@@ -1,0 +1,1 @@
+"""Who answers held-out rows: one file an engine, chosen by `engine=`."""

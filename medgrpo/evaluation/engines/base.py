@@ -1,0 +1,74 @@
+"""What an engine is: prompts in, responses out. The group `engine` chooses one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from medgrpo.config.schema import Problem
+from medgrpo.model.base import Policy
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+SEED = 0  # of sampled answers
+ONLY_EVALUATES = Problem("engine", "answers with weights of its own: add trainer=none")
+
+
+class Generation(NamedTuple):
+    """What a model wrote."""
+
+    text: str  # without special tokens
+    tokens: int  # its length, the end token included
+    truncated: bool  # cut off at max_new_tokens, before an end token
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """How responses are written."""
+
+    batch_size: int  # prompts under way at a time
+    max_new_tokens: int  # a response's length at most
+    temperature: float = 0.0  # 0: greedy; above it sampled, the same for the same prompts
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """Answers prompts, by the policy or in its name."""
+
+    @classmethod
+    def unsupported(cls, *, trains: bool, adapter: bool) -> Iterator[Problem]:
+        """Why it cannot answer in a run that trains, or loads `model.adapter`, or on this machine.
+
+        Asked while the config is checked, before anything is made.
+        """
+        yield from ()
+
+    def generate(
+        self,
+        policy: Policy,
+        prompts: Sequence[list[dict[str, str]]],
+        decoding: Decoding,
+        on_progress: Callable[[int], None] = lambda answered: None,
+    ) -> list[Generation]:
+        """The response to each prompt (chat messages), in the order of `prompts`.
+
+        `on_progress` gets the number of prompts answered so far. Raises UserError where no answer
+        can be had: a missing one would look like a wrong one.
+        """
+
+
+def prompt_ids(
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[list[dict[str, str]]],
+    chat_template_kwargs: dict[str, Any],
+) -> list[list[int]]:
+    """The token ids of each prompt, by the policy's own template, up to where the answer starts."""
+    texts = [
+        tokenizer.apply_chat_template(
+            prompt, tokenize=False, add_generation_prompt=True, **chat_template_kwargs
+        )
+        for prompt in prompts
+    ]
+    return [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]

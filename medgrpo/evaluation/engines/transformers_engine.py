@@ -1,0 +1,110 @@
+"""Answers by the policy itself, in batches: greedy ones are the same as one at a time, sooner.
+
+Prompts are sorted by length, so that a batch pads little, and the longest come first, so that
+memory that will not suffice fails at once. Settings that a model carries (Qwen's repetition
+penalty, Llama's temperature) are overridden: greedy means the likeliest token, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from medgrpo.evaluation.engines.base import SEED, Decoding, Engine, Generation, prompt_ids
+from medgrpo.model.base import Policy
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import GenerationConfig, PreTrainedModel
+
+
+@dataclass(kw_only=True)
+class TransformersEngine(Engine):
+    """`generate` of transformers, with the weights as they are now."""
+
+    def generate(
+        self,
+        policy: Policy,
+        prompts: Sequence[list[dict[str, str]]],
+        decoding: Decoding,
+        on_progress: Callable[[int], None] = lambda answered: None,
+    ) -> list[Generation]:
+        """As `Engine.generate`, without moving torch's random numbers for others.
+
+        The model may be a PeftModel; it comes back in the mode in which it was.
+        """
+        ids = prompt_ids(policy.tokenizer, prompts, decoding.chat_template_kwargs)
+        order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
+        config = _settings(policy, decoding)
+        size = decoding.batch_size
+        answers: dict[int, Generation] = {}
+        with _evaluating(policy.model):
+            for start in range(0, len(order), size):
+                batch = order[start : start + size]
+                written = _write(policy, [ids[index] for index in batch], config)
+                answers.update(zip(batch, written, strict=True))
+                on_progress(len(answers))
+        return [answers[index] for index in range(len(prompts))]
+
+
+def _write(policy: Policy, ids: list[list[int]], config: GenerationConfig) -> list[Generation]:
+    """Answer one batch of token ids, padded on the left."""
+    model, tokenizer = policy
+    batch = tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt")
+    output = model.generate(**batch.to(model.device), generation_config=config)
+    completions = output[:, batch["input_ids"].shape[1] :].cpu()
+    lengths, truncated = _lengths(completions, config.eos_token_id)
+    texts = [
+        tokenizer.decode(row[:length], skip_special_tokens=True)
+        for row, length in zip(completions, lengths, strict=True)
+    ]
+    return list(map(Generation, texts, lengths, truncated))
+
+
+def _lengths(completions: torch.Tensor, ends: list[int]) -> tuple[list[int], list[bool]]:
+    """Tokens of each row [rows, tokens] up to its first end token, included; and if it has none."""
+    import torch
+
+    ended = torch.isin(completions, torch.tensor(ends)).int()
+    before_end = (ended.cumsum(dim=1) - ended) == 0
+    return before_end.sum(dim=1).tolist(), (ended.sum(dim=1) == 0).tolist()
+
+
+def _settings(policy: Policy, decoding: Decoding) -> GenerationConfig:
+    """A generation config that leaves nothing to the one that the model carries."""
+    from transformers import GenerationConfig
+
+    model, tokenizer = policy
+    ends = model.generation_config.eos_token_id
+    ends = {*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id} - {None}
+    return GenerationConfig(
+        max_new_tokens=decoding.max_new_tokens,
+        do_sample=decoding.temperature > 0,
+        num_beams=1,
+        temperature=decoding.temperature or 1.0,
+        top_p=1.0,
+        top_k=0 if decoding.temperature else 50,
+        repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
+        use_cache=True,
+        eos_token_id=sorted(ends),
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+@contextmanager
+def _evaluating(model: PreTrainedModel) -> Iterator[None]:
+    """Without dropout, gradients and a mark on the random numbers; afterwards as it was."""
+    import torch
+
+    was_training = model.training
+    devices = [model.device] if model.device.type == "cuda" else []
+    model.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices):
+            torch.manual_seed(SEED)
+            yield
+    finally:
+        model.train(was_training)

@@ -1,0 +1,1 @@
+"""What is measured on held-out answers: one table of metrics, with their intervals and tests."""

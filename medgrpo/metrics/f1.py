@@ -1,0 +1,75 @@
+"""How much of a gold text an answer has: F1 over list items, spelling aside, and over words.
+
+Shared by metrics (medgrpo/metrics/table.py) and rewards (medgrpo/rewards/verifiable.py), so that
+what is trained on is what is measured.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+
+from rapidfuzz import fuzz, utils
+
+
+def list_f1(predicted: str, gold: str, threshold: float = 70.0) -> float:
+    """F1 in [0, 1] over the items of two lists; each item matches one item at most, best first.
+
+    Items match from a rapidfuzz token-sort ratio (0-100, case and punctuation aside) of
+    `threshold`. `gold` as in Example.answer: items joined by "; ", synonyms by " | ". `predicted`
+    may use ";", lines with list markers, or commas, whichever fits better. Numbers count as
+    letters do: "type 1 diabetes" matches "type 2 diabetes" (93).
+
+    >>> list_f1("- aspirine\\n- heparin", "heparin; aspirin")
+    1.0
+    """
+    truth = [item.split(" | ") for item in gold.split("; ")]
+    separators = ("; ", r";|\n", r";|\n|,\s+(?:and\s+)?")
+    return max(_matched_f1(_items(predicted, s), truth, threshold) for s in separators)
+
+
+def _items(text: str, separator: str) -> list[str]:
+    """The list's items without markers; repeated ones count once."""
+    items = (re.sub(r"^\s*(?:[-*•]|\d+[.)])\s+", "", part) for part in re.split(separator, text))
+    return [item for item in dict.fromkeys(map(utils.default_process, items)) if item]
+
+
+def _matched_f1(items: list[str], truth: list[list[str]], threshold: float) -> float:
+    """2 matches / (predicted + gold items)."""
+    ratios = {
+        (i, j): max(fuzz.token_sort_ratio(item, utils.default_process(name)) for name in names)
+        for i, item in enumerate(items)
+        for j, names in enumerate(truth)
+    }
+    used_items: set[int] = set()
+    used_truth: set[int] = set()
+    for (i, j), ratio in sorted(ratios.items(), key=lambda pair: -pair[1]):
+        if ratio >= threshold and i not in used_items and j not in used_truth:
+            used_items.add(i)
+            used_truth.add(j)
+    return 2 * len(used_items) / (len(items) + len(truth))
+
+
+def token_f1(predicted: str, gold: str) -> float:
+    """F1 in [0, 1] over words after SQuAD's normalisation (case, punctuation, articles).
+
+    `gold` as in Example.answer; of synonyms, the one that shares most words counts.
+
+    >>> token_f1("The heart attack", "myocardial infarction | heart attack")
+    1.0
+    """
+    said = Counter(_tokens(predicted))
+    truth: Counter[str] = Counter()
+    for item in gold.split("; "):
+        names = [Counter(_tokens(name)) for name in item.split(" | ")]
+        shares = [(name & said).total() / max(1, name.total()) for name in names]
+        truth += names[shares.index(max(shares))]
+    shared = (said & truth).total()
+    return 2 * shared / (said.total() + truth.total()) if shared else 0.0
+
+
+def _tokens(text: str) -> list[str]:
+    """SQuAD's `normalize_answer`, split into words."""
+    plain = text.lower().translate(str.maketrans("", "", string.punctuation))
+    return re.sub(r"\b(a|an|the)\b", " ", plain).split()

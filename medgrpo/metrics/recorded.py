@@ -1,0 +1,115 @@
+"""Metrics as a run folder records them: for whoever shows or compares results without the config.
+
+Nothing here builds a metric: what another machine wrote in evaluation.json is data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, NamedTuple
+
+from medgrpo.metrics.base import Metric, column_of
+from medgrpo.rundir import RunFolder
+
+Interval = Sequence[float] | None
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """What evaluation.json says of a metric: see `medgrpo.metrics.base.Metric`."""
+
+    label: str
+    digits: int = 3
+    higher_is_better: bool = True
+    for_texts: bool = False
+    column: str | None = None  # of predictions.parquet; None: no row has a value
+
+    @classmethod
+    def of(cls, metric: Metric, primary_metric: str) -> MetricSpec:
+        """What is to be recorded of a run's metric."""
+        return cls(
+            label=metric.label or metric.name.replace("_", " "),
+            digits=metric.digits,
+            higher_is_better=metric.higher_is_better,
+            for_texts=metric.for_texts,
+            column=column_of(metric, primary_metric),
+        )
+
+
+class Line(NamedTuple):
+    """A metric in a table with a column for each stage."""
+
+    label: str
+    digits: int
+    values: list[float | None]
+    intervals: list[Interval]  # [] for a metric without
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """evaluation.json, which a run of an earlier version (or one cut short) has less of."""
+
+    stages: dict[str, dict[str, Any]]  # before, ..., after: what `compute_metrics` gives
+    paired: list[dict[str, Any]] = field(default_factory=list)  # see `paired_metrics`
+    metrics: dict[str, MetricSpec] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> Evaluation:
+        """What the folder holds; without stages where nothing was evaluated."""
+        if not folder.evaluation.exists():
+            return cls({})
+        stages = json.loads(folder.evaluation.read_text(encoding="utf-8"))
+        paired, recorded = stages.pop("paired", []), stages.pop("metrics", {})
+        known = {spec.name for spec in fields(MetricSpec)}
+        metrics = {
+            name: MetricSpec(**{key: spec[key] for key in known & spec.keys()})
+            for name, spec in recorded.items()
+        }
+        return cls(stages, paired, metrics)
+
+    def write(self, folder: RunFolder) -> None:
+        """Write it: the stages, and `paired` and `metrics` beside them."""
+        metrics = {name: asdict(spec) for name, spec in self.metrics.items()}
+        folder.write_json(
+            folder.evaluation, {**self.stages, "paired": self.paired, "metrics": metrics}
+        )
+
+    @property
+    def after(self) -> dict[str, Any]:
+        """The last stage; {} where there is none."""
+        return self.stages.get("after", {})
+
+    def spec(self, metric: str) -> MetricSpec:
+        """How a metric is shown and compared, also one of a run that did not record it."""
+        column = "correct" if metric == "accuracy" else metric
+        return self.metrics.get(metric) or MetricSpec(metric.replace("_", " "), column=column)
+
+    def lines(self) -> Iterator[Line]:
+        """The primary metric first, then every other that a stage defines, in their order."""
+        primary = self.after["primary_metric"]
+        all_labelled = self.after["n_labelled"] == self.after["n"]
+        for name in dict.fromkeys([primary, *self.metrics]):
+            spec = self.spec(name)
+            values = [stage.get(name) for stage in self.stages.values()]
+            repeats = spec.for_texts and all_labelled
+            if name == primary or (not repeats and any(value is not None for value in values)):
+                intervals = [stage.get(f"{name}_interval") for stage in self.stages.values()]
+                yield Line(spec.label, spec.digits, values, intervals if any(intervals) else [])
+
+
+def format_number(value: float | None, digits: int = 3, missing: str = "–") -> str:
+    """
+    >>> format_number(0.1234), format_number(12.34, 1), format_number(None)
+    ('0.123', '12.3', '–')
+    """
+    return missing if value is None else f"{value:.{digits}f}"
+
+
+def format_interval(interval: Interval, digits: int = 3, missing: str = "") -> str:
+    """
+    >>> format_interval((0.3012, 0.9541))
+    '0.301 to 0.954'
+    """
+    return missing if interval is None else f"{interval[0]:.{digits}f} to {interval[1]:.{digits}f}"

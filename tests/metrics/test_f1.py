@@ -1,0 +1,64 @@
+"""F1 of list items and of words, worked by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from medgrpo.metrics.f1 import list_f1, token_f1
+
+
+@pytest.mark.parametrize(
+    ("predicted", "gold", "score"),
+    [
+        ("BRCA1; BRCA2", "BRCA1; BRCA2", 1.0),
+        ("brca2; BRCA1", "BRCA1; BRCA2", 1.0),
+        ("BRCA1, BRCA2", "BRCA1; BRCA2", 1.0),
+        ("BRCA1\nBRCA2", "BRCA1; BRCA2", 1.0),
+        ("1. aspirin\n2. heparin", "aspirin; heparin", 1.0),
+        ("* aspirin\n* heparin", "aspirin; heparin", 1.0),
+        ("aspirin, heparin, and warfarin", "aspirin; heparin; warfarin", 1.0),
+        ("the FANCD1 gene", "BRCA2 | FANCD1 gene", 1.0),
+        ("carcinoma of the lung", "lung carcinoma of the", 1.0),  # word order is nothing
+        ("aspirin", "aspirin; heparin", 2 / 3),
+        ("aspirin; heparin; insulin; glucagon", "aspirin; heparin", 2 / 3),
+        ("aspirin; aspirin; aspirin", "aspirin; heparin", 2 / 3),  # repeating does not pay
+        ("insulin", "aspirin; heparin", 0.0),
+        ("a, b, c, d syndrome", "a, b, c, d syndrome", 1.0),  # commas inside an item
+        ("Two\nlines, of; prose", "Two\nlines, of; prose", 1.0),
+        ("", "aspirin", 0.0),
+        (" ; ;\n", "aspirin", 0.0),
+        ("инсулин", "инсулин", 1.0),
+    ],
+)
+def test_list_f1(predicted: str, gold: str, score: float) -> None:
+    assert list_f1(predicted, gold) == pytest.approx(score)
+
+
+def test_items_match_one_to_one_the_closest_first() -> None:
+    assert list_f1("interleukin 6; interleukin 7", "interleukin 6") == pytest.approx(2 / 3)
+    assert (
+        list_f1("alpha beta gamma delta; alpha beta", "alpha beta gamma; alpha beta gamma delta")
+        == 1
+    )
+    assert list_f1("interleukin 6", "interleukin 6; interleukin 8") == pytest.approx(2 / 3)
+
+
+def test_threshold_decides_what_is_a_match() -> None:
+    assert list_f1("haemoglobine", "hemoglobin", threshold=70) == 1.0
+    assert list_f1("haemoglobine", "hemoglobin", threshold=99) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("predicted", "gold", "score"),
+    [
+        ("The heart attack.", "heart attack", 1.0),
+        ("heart attack today", "heart attack", 0.8),
+        ("heart heart heart", "heart attack", 0.4),
+        ("stroke", "heart attack", 0.0),
+        ("heart attack", "myocardial infarction | heart attack; stroke", 0.8),
+        ("", "heart attack", 0.0),
+        ("the", "a", 0.0),
+    ],
+)
+def test_token_f1(predicted: str, gold: str, score: float) -> None:
+    assert token_f1(predicted, gold) == pytest.approx(score)
