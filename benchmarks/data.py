@@ -172,9 +172,11 @@ def main() -> None:
         for turn in range(args.rounds):
             for way in ("ours", "reference"):
                 for state in ("cold", "warm"):
-                    result = in_process(way, folder, f"{name}/cache-{way}-{turn}")
+                    cache = Path(f"{name}/cache-{way}-{turn}")
+                    result = in_process(way, folder, str(cache))
+                    result["disk"] = sum(f.stat().st_size for f in cache.rglob("*")) / 1e6
                     taken.setdefault((way, state), []).append(result)
-                shutil.rmtree(f"{name}/cache-{way}-{turn}")
+                shutil.rmtree(cache)
     medians = {
         run: {key: statistics.median(result[key] for result in results) for key in results[0]}
         for run, results in taken.items()
@@ -183,7 +185,8 @@ def main() -> None:
         print(
             f"{way:9} {state}: first batch after {median['seconds']:5.1f} s, "
             f"{median['cpu']:5.1f} s of CPU, {median['own cpu']:5.1f} s without load_dataset; "
-            f"memory + {median['mb']:.0f} MB, of them {median['mapped']:.0f} MB mapped files"
+            f"memory + {median['mb']:.0f} MB, of them {median['mapped']:.0f} MB mapped files; "
+            f"{median['disk']:.0f} MB of cache on disk"
         )
     cold = {way: medians[way, "cold"] for way in ("ours", "reference")}
     for key in ("seconds", "cpu", "own cpu"):

@@ -8,28 +8,37 @@ always chosen (by the profile, unless the user says otherwise).
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 from annotated_types import Ge
 
 from medgrpo.dataset.example import Example
-from medgrpo.dataset.hygiene import balance_line, balanced, without_overlap, without_repeats
-from medgrpo.dataset.read import read_records
-from medgrpo.dataset.record import Dropped, Record
-from medgrpo.dataset.rows import Rows
+from medgrpo.dataset.hygiene import (
+    balance_line,
+    balanced,
+    with_words,
+    without_overlap,
+    without_repeats,
+)
+from medgrpo.dataset.read import read_batches, read_records
+from medgrpo.dataset.record import Batch, Dropped, Record, records_of, storable
+from medgrpo.dataset.rows import dataset, dropped_rows, reorder, schema, without
 from medgrpo.dataset.splits import carve, find_files
 from medgrpo.errors import UserError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset, DatasetDict
 
 log = logging.getLogger(__name__)
 
 SAMPLES = Path(__file__).parent / "samples"
 SHUFFLE_SEED = 3407
+BATCH = 1000  # rows parsed at a time, so that few exist as Python objects at once
 
 
 class Benchmark(Protocol):
@@ -91,14 +100,17 @@ class MedicalDataset(Benchmark):
         from datasets import DatasetDict
 
         splits = self.hub() if self.source == "hub" else self.files()
+        splits = {split: with_words(rows) for split, rows in splits.items()}
         splits["train"] = without_repeats(splits["train"])
         splits = without_overlap(carve(splits))
         splits["train"] = self._choose(splits["train"])
         if line := balance_line(splits["train"], splits["test"]):
             log.info("dataset: %s", line)
-        counts = ", ".join(f"{rows.size} {split}" for split, rows in splits.items())
+        counts = ", ".join(f"{len(rows)} {split}" for split, rows in splits.items())
         log.info("dataset: %s from %s: %s rows", self.name, self.source, counts)
-        return DatasetDict({split: rows.dataset() for split, rows in splits.items()})
+        return DatasetDict(
+            {split: dataset(rows.drop_columns("words")) for split, rows in splits.items()}
+        )
 
     def read(self, file: Path) -> Iterable[Record]:
         """The records of one file (not parquet). Raises UserError."""
@@ -119,7 +131,7 @@ class MedicalDataset(Benchmark):
         """The benchmark's own subgroup of a record, for metrics by subgroup; "" for none."""
         return ""
 
-    def hub(self) -> dict[str, Rows]:
+    def hub(self) -> dict[str, pa.Table]:
         """The hub's splits. Benchmarks whose hub layout differs override this."""
         splits = self.hub_split(None)
         train = splits[self.split] if self.split in splits else self.hub_split(self.split)
@@ -145,7 +157,7 @@ class MedicalDataset(Benchmark):
                 "dataset.path=FILE, or try dataset.source=sample."
             ) from error
 
-    def files(self) -> dict[str, Rows]:
+    def files(self) -> dict[str, pa.Table]:
         """The splits that `path`, or the embedded sample, has files for."""
         if self.source == "path" and not self.path:
             raise UserError("dataset.path: dataset.source=path needs dataset.path=FILE or FOLDER")
@@ -153,94 +165,75 @@ class MedicalDataset(Benchmark):
         found = find_files(path, self.file_names)
         return {split: self._file(files) for split, files in found.items()}
 
-    def parse_table(self, records: Dataset, where: str) -> Rows:
-        """A hub split or parquet file, parsed."""
-        batches = records.with_format("arrow").iter(1000)
-        return self.parse_records((r for batch in batches for r in batch.to_pylist()), where)
+    def parse_table(self, records: Dataset, where: str) -> pa.Table:
+        """A hub split, parsed."""
+        return self.parse_batches(records.with_format("arrow")[:].to_batches(BATCH), where)
 
-    def parse_records(self, records: Iterable[Record], where: str) -> Rows:
-        """Records, parsed; logs how many were dropped and why. Raises UserError if all were."""
-        dropped: dict[str, list[int]] = {}
-        columns: list[str] = []
+    def parse_records(self, records: Iterable[Record], where: str) -> pa.Table:
+        """Records, parsed."""
+        left = iter(records)
+        return self.parse_batches(iter(lambda: list(islice(left, BATCH)), []), where)
 
-        def examples() -> Iterator[Record]:
-            ids: set[str] = set()
-            for row, record in enumerate(records, 1):
-                try:
-                    yield self._parse(record, row, ids)
-                except Dropped as reason:
-                    if not dropped:
-                        columns.extend(map(str, record))
-                    dropped.setdefault(str(reason), []).append(row)
+    def parse_batches(self, batches: Iterable[Batch], where: str) -> pa.Table:
+        """Batches, parsed; logs what was dropped and why. Raises UserError if all rows were."""
+        import pyarrow as pa
 
-        rows = Rows.collect(examples())
-        self.report(where, rows.size, dropped, columns)
-        return rows
-
-    def report(
-        self, where: str, kept: int, dropped: dict[str, list[int]], columns: Sequence[str]
-    ) -> None:
-        """Log the `dropped` rows by reason; `columns` are those of the first one.
-
-        Raises UserError when no row was kept: the schema is another one, or the file is empty.
-        """
-        said = [f"{len(rows)} ({why}; first: row {rows[0]})" for why, rows in dropped.items()]
-        if kept and said:
-            log.warning("dataset: %s: dropped %s", where, ", ".join(said))
-        elif not said and not kept:
+        parts, row, first = [], 1, None
+        for batch in batches:
+            first = first or records_of(batch[:1])
+            parts.append(self.parse_batch(batch, range(row, row + len(batch))))
+            row += len(batch)
+        if not first:
             raise UserError(f"{where}: there are no rows")
-        elif not kept:
-            first = min(rows[0] for rows in dropped.values())
+        table = pa.concat_tables(parts)
+        dropped = dropped_rows(table)
+        reasons = (f"{len(rows)} ({why}; first: row {rows[0]})" for why, rows in dropped.items())
+        said = ", ".join(reasons)
+        gone = [row - 1 for rows in dropped.values() for row in rows]
+        if len(gone) == len(table):
             raise UserError(
                 f"{where}: no usable row. {self.name} expects {', '.join(self.fields)}; "
-                f"row {first} has {', '.join(columns) or 'nothing'}. Dropped: {', '.join(said)}"
+                f"row 1 has {', '.join(map(str, first[0])) or 'nothing'}. Dropped: {said}"
             )
+        if said:
+            log.warning("dataset: %s: dropped %s", where, said)
+        return without(table.drop_columns("dropped"), gone)
 
-    def _parse(self, record: Any, row: int, ids: set[str]) -> Record:
-        if not isinstance(record, dict):
-            raise Dropped(f"a {type(record).__name__} where an object belongs")
-        if None in record:
-            raise Dropped("more values than columns")
-        record = self.original(record)
-        if missing := [key for key in self.fields if key not in record]:
-            raise Dropped(f"no {', '.join(missing)}")
-        return {**_checked(self.parse(record, row), ids), "group": self.group(record)}
+    def parse_batch(self, batch: Batch, numbers: Sequence[int]) -> pa.Table:
+        """The rows with these numbers; the column `dropped` says why one cannot be used."""
+        import pyarrow as pa
 
-    def _file(self, files: Sequence[Path]) -> Rows:
-        """One split's file, or its parts, as one."""
-        from datasets import Dataset
-        from datasets.exceptions import DatasetsError
+        rows = map(self._parse, records_of(batch), numbers)
+        return pa.Table.from_pylist(list(rows), schema())
 
-        where = str(files[0]) if len(files) == 1 else f"{files[0]} to {files[-1].name}"
-        if files[0].suffix.lower() != ".parquet":
-            records = (record for file in files for record in self.read(file))
-            return self.parse_records(records, where)
+    def _parse(self, record: Any, row: int) -> Record:
         try:
-            table = Dataset.from_parquet([str(file) for file in files])
-        except (OSError, ValueError, DatasetsError) as error:
-            reason = error.__cause__ or error
-            raise UserError(f"dataset.path: cannot read {where}: {reason}") from error
-        return self.parse_table(table, where)
+            if not isinstance(record, dict):
+                raise Dropped(f"a {type(record).__name__} where an object belongs")
+            if None in record:
+                raise Dropped("more values than columns")
+            record = self.original(record)
+            if missing := [key for key in self.fields if key not in record]:
+                raise Dropped(f"no {', '.join(missing)}")
+            return {**storable(self.parse(record, row)), "group": self.group(record)}
+        except Dropped as reason:
+            return {"dropped": str(reason)}
 
-    def _choose(self, train: Rows) -> Rows:
+    def _file(self, files: Sequence[Path]) -> pa.Table:
+        """One split's file, or its parts, as one."""
+        where = str(files[0]) if len(files) == 1 else f"{files[0]} to {files[-1].name}"
+        if files[0].suffix.lower() == ".parquet":
+            batches = chain.from_iterable(read_batches(file, BATCH) for file in files)
+            return self.parse_batches(batches, where)
+        return self.parse_records(chain.from_iterable(map(self.read, files)), where)
+
+    def _choose(self, train: pa.Table) -> pa.Table:
         """Balance, shuffle and limit the training rows."""
         import numpy as np
 
         if self.balance:
             train = balanced(train)
-        if self.shuffle:
-            train = train.select(np.random.default_rng(SHUFFLE_SEED).permutation(train.size))
-        return train.select(np.arange(train.size)[: self.limit])
-
-
-def _checked(row: Example, ids: set[str]) -> Example:
-    """The row, if Arrow can store it and its id is new."""
-    texts = [row["id"], row["question"], *row["context"], *row["options"], row["answer"]]
-    try:
-        "".join([*texts, row["label"] or "", row["explanation"]]).encode()
-    except UnicodeEncodeError:
-        raise Dropped("text that is not valid Unicode") from None
-    if row["id"] in ids:
-        raise Dropped("the id of an earlier row")
-    ids.add(row["id"])
-    return row
+        if not self.shuffle:
+            return train.slice(0, self.limit)
+        order = np.random.default_rng(SHUFFLE_SEED).permutation(len(train))
+        return reorder(train, order[: self.limit])

@@ -16,14 +16,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from medgrpo.dataset.base import MedicalDataset
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.read import read_json
 from medgrpo.dataset.record import Dropped, Record, optional_text, text, texts
-from medgrpo.dataset.rows import Rows
 from medgrpo.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(kw_only=True)
@@ -69,7 +71,7 @@ class BioASQ(MedicalDataset):
         """The type of question: yesno, factoid, list or summary."""
         return optional_text(record, "type")
 
-    def hub(self) -> dict[str, Rows]:
+    def hub(self) -> dict[str, pa.Table]:
         """Join question-answer-passages with text-corpus."""
         corpus = self.hub_split("test", "text-corpus")
         passages = dict(zip(corpus["id"], corpus["passage"], strict=True))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.prompt import Prompt
-from medgrpo.dataset.rows import FIELDS, Rows
+from medgrpo.dataset.rows import FIELDS, dataset, without
 from medgrpo.errors import UserError
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _without(rows: Dataset, places: list[int]) -> Dataset:
     """The rows but those at `places`. Raises UserError when none is left."""
     if len(places) == len(rows):
         raise UserError("dataset.max_prompt_tokens: every training row is longer; raise it")
-    return rows.select(sorted(set(range(len(rows))) - set(places))) if places else rows
+    return dataset(without(rows.with_format("arrow")[:], places)) if places else rows
 
 
 def _over(rows: Dataset, fitting: Fitting) -> list[int]:
@@ -152,7 +152,7 @@ def _sizes(rows: Dataset) -> np.ndarray[Any, Any]:
     import numpy as np
     import pyarrow.compute as pc
 
-    found = Rows.behind(rows)
+    found = rows.select_columns(["question", "options"]).with_format("arrow")[:]
     options = found.column("options")
     each = np.asarray(pc.binary_length(pc.list_flatten(options)))
     ends = np.cumsum(np.asarray(pc.list_value_length(options)))
@@ -188,9 +188,7 @@ def fingerprint(data: DatasetDict) -> dict[str, dict[str, Any]]:
 def _sha256(rows: Dataset) -> str:
     """Equal for equal rows in equal order, however Arrow has them in memory."""
     digest = hashlib.sha256()
-    found = Rows.behind(rows)
-    for start in range(0, found.size, HASHED):
-        batch = found.take(slice(start, start + HASHED))
+    for batch in rows.with_format("arrow").iter(HASHED):
         for name in batch.column_names:
             _hash(batch.column(name).combine_chunks(), digest)
     return digest.hexdigest()

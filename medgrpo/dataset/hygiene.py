@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from medgrpo.dataset.example import Example
-from medgrpo.dataset.rows import Rows
+from medgrpo.dataset.rows import select, without
 from medgrpo.dataset.splits import in_hash_order
 from medgrpo.errors import UserError
 
@@ -33,13 +33,27 @@ LONG = 25  # words of a question from which sequences count; below, one template
 SHARED = 0.5  # of the sequences of the shorter question
 
 
-def without_repeats(rows: Rows) -> Rows:
-    """Training rows without those that repeat an earlier one, whatever their ids; counted."""
+def with_words(rows: pa.Table) -> pa.Table:
+    """The rows with a column `words`: the question in lower-case words of any script."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    parts = []
+    for start in range(0, rows.num_rows, 10_000):
+        # In one piece: Arrow compiles the expression anew for each.
+        lower = pc.utf8_lower(rows.column("question").slice(start, 10_000).combine_chunks())
+        words = pc.replace_substring_regex(lower, r"[^\p{L}\p{N}]+", " ")
+        parts.append(pc.utf8_trim_whitespace(words))
+    return rows.append_column("words", pa.chunked_array(parts, pa.string()))
+
+
+def without_repeats(rows: pa.Table) -> pa.Table:
+    """Rows with words, without those that repeat an earlier one, whatever their ids; counted."""
     import numpy as np
 
     # Of the questions, hashes are compared: a table of 211,269 texts would take 50 MB.
-    parts = _normalised_parts(rows.column("question"))
-    hashes = np.fromiter((hash(text) for part in parts for text in part.to_pylist()), np.int64)
+    parts = rows.column("words").chunks
+    hashes = np.fromiter((hash(words) for part in parts for words in part.to_pylist()), np.int64)
     values, counts = np.unique(hashes, return_counts=True)
     seen: set[Any] = set()
     repeats = set()
@@ -47,33 +61,31 @@ def without_repeats(rows: Rows) -> Rows:
         if key in seen:
             repeats.add(place)
         seen.add(key)
-    _log_removed(len(repeats), rows.size, "train: question, options and passages of an earlier row")
-    return rows.without(repeats)
+    why = "train: question, options and passages of an earlier row"
+    _log_removed(len(repeats), rows.num_rows, why)
+    return without(rows, repeats)
 
 
-def without_overlap(splits: Mapping[str, Rows]) -> dict[str, Rows]:
-    """The splits with the training rows removed that are also held out, counted by split.
+def without_overlap(splits: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+    """Splits with words, without the training rows that are also held out; counted by split.
 
     Raises UserError when none are left.
     """
     train = splits["train"]
-    questions = normalised(train.column("question"))
     gone: set[int] = set()
     for name in ("test", "validation"):
-        held_out = splits[name]
-        known = normalised(held_out.column("question"))
         for why, places in (
-            (f"train: also in {name}", _same(train, questions, held_out, known)),
-            (f"train: nearly the same as a {name} question", _near(questions, known)),
+            (f"train: also in {name}", _same(train, splits[name])),
+            (f"train: nearly the same as a {name} question", _near(train, splits[name])),
         ):
-            _log_removed(len(places - gone), train.size, why)
+            _log_removed(len(places - gone), train.num_rows, why)
             gone |= places
-    if len(gone) == train.size:
+    if len(gone) == train.num_rows:
         raise UserError("dataset: every training row is also held out; give other files")
-    return {**splits, "train": train.without(gone)}
+    return {**splits, "train": without(train, gone)}
 
 
-def balanced(train: Rows) -> Rows:
+def balanced(train: pa.Table) -> pa.Table:
     """As many rows of each label as the rarest has, drawn by a hash of the id.
 
     Rows without a label stay. Raises UserError when none has one.
@@ -90,10 +102,10 @@ def balanced(train: Rows) -> Rows:
         if labels[place] is None or taken[labels[place]] <= least:
             kept.append(place)
     log.info("dataset: balanced train to %d rows a label, %d of %d", least, len(kept), len(labels))
-    return train.select(sorted(kept))
+    return select(train, kept)
 
 
-def balance_line(train: Rows, test: Rows) -> str | None:
+def balance_line(train: pa.Table, test: pa.Table) -> str | None:
     """Labels of both splits and what always giving train's commonest one scores on test.
 
     None where either has no labels.
@@ -114,38 +126,21 @@ def balance_line(train: Rows, test: Rows) -> str | None:
     )
 
 
-def normalised(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Lower-case words of any script, one space between."""
-    import pyarrow as pa
-
-    return pa.chunked_array(_normalised_parts(texts), pa.string())
-
-
-def _normalised_parts(texts: pa.ChunkedArray) -> Iterator[pa.StringArray]:
-    """The same, 10,000 texts at a time."""
-    import pyarrow.compute as pc
-
-    for start in range(0, len(texts), 10_000):
-        lower = pc.utf8_lower(texts.slice(start, 10_000))
-        words = pc.replace_substring_regex(lower, r"[^\p{L}\p{N}]+", " ")
-        yield from pc.utf8_trim_whitespace(words).chunks
-
-
-def _same(
-    train: Rows, questions: pa.ChunkedArray, held_out: Rows, known: pa.ChunkedArray
-) -> set[int]:
+def _same(train: pa.Table, held_out: pa.Table) -> set[int]:
     """Places of the training rows that are held out."""
     import numpy as np
     import pyarrow.compute as pc
 
-    identities = {key for _, key in _keys(held_out, np.arange(held_out.size))}
-    alike = np.flatnonzero(pc.is_in(questions, value_set=known.combine_chunks()))
+    words, known = train.column("words"), held_out.column("words")
+    alike = np.flatnonzero(pc.is_in(words, value_set=known.combine_chunks()))
+    asked = np.flatnonzero(pc.is_in(known, value_set=words.take(alike).combine_chunks()))
+    identities = {key for _, key in _keys(held_out, asked)}
     return {place for place, key in _keys(train, alike) if key in identities}
 
 
-def _keys(rows: Rows, places: np.ndarray[Any, Any]) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """The places [n] and the identities of the rows there."""
-    return zip(places.tolist(), map(_identity, rows.examples(places)), strict=True)
+def _keys(rows: pa.Table, places: np.ndarray[Any, Any]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """The places [n], ascending, and the identities of the rows there."""
+    return zip(places.tolist(), map(_identity, select(rows, places).to_pylist()), strict=True)
 
 
 def _identity(row: Example) -> tuple[str, ...]:
@@ -153,27 +148,28 @@ def _identity(row: Example) -> tuple[str, ...]:
     return tuple(re.sub(r"[\W_]+", " ", part.lower()).strip() or part for part in parts)
 
 
-def _near(questions: pa.ChunkedArray, known: pa.ChunkedArray) -> set[int]:
-    """Places of the long questions that share sequences with a long known one."""
+def _near(train: pa.Table, held_out: pa.Table) -> set[int]:
+    """Places of the long training questions that share sequences with a long held-out one."""
     index: dict[tuple[str, ...], list[int]] = defaultdict(list)
     sizes = {}
-    for place, grams in _sequences(known):
+    for place, grams in _sequences(held_out):
         sizes[place] = len(grams)
         for gram in grams:
             index[gram].append(place)
     near = set()
-    for place, grams in _sequences(questions) if index else ():
+    for place, grams in _sequences(train) if index else ():
         shared = Counter(other for gram in grams & index.keys() for other in index[gram])
         if any(n >= SHARED * min(len(grams), sizes[other]) for other, n in shared.items()):
             near.add(place)
     return near
 
 
-def _sequences(questions: pa.ChunkedArray) -> Iterator[tuple[int, set[tuple[str, ...]]]]:
+def _sequences(rows: pa.Table) -> Iterator[tuple[int, set[tuple[str, ...]]]]:
     """Place and word sequences of the questions that are long enough."""
     import numpy as np
     import pyarrow.compute as pc
 
+    questions = rows.column("words")
     places = np.flatnonzero(pc.greater_equal(pc.count_substring(questions, " "), LONG - 1))
     for place, question in zip(places.tolist(), questions.take(places).to_pylist(), strict=True):
         words = question.split()

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from medgrpo.dataset.base import MedicalDataset
 from medgrpo.dataset.example import LETTERS, Example
 from medgrpo.dataset.record import Dropped, Record, optional_text
-from medgrpo.dataset.rows import Rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ANSWER = re.compile(r"the answer is \(([A-J])\)", re.IGNORECASE)
 
@@ -53,7 +55,7 @@ class MedQACoT(MedicalDataset):
             explanation=explanation,
         )
 
-    def hub(self) -> dict[str, Rows]:
+    def hub(self) -> dict[str, pa.Table]:
         records = self.hub_split(self.split, "MedQA-CoT")
         return {"train": self.parse_table(records, f"{self.dataset_id} MedQA-CoT")}
 

@@ -1,7 +1,7 @@
 """Files of records, read so that whatever is wrong with one is said with its file and line.
 
 Formats: JSON lines, JSON, CSV and TSV, all in UTF-8 (a byte order mark is skipped). JSON's NaN and
-Infinity, which are no JSON, come out as null. Parquet needs none of this: it carries its schema.
+Infinity, which are no JSON, come out as null. Parquet carries its schema.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ import csv
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medgrpo.dataset.record import Record
 from medgrpo.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
@@ -38,6 +41,17 @@ def read_records(file: Path, columns: Sequence[str] | None = None) -> Iterator[R
 def read_json(file: Path) -> Any:
     """The one value of a JSON file. Raises UserError."""
     return _decode("".join(_lines(file)), str(file))
+
+
+def read_batches(file: Path, size: int) -> Iterator[pa.RecordBatch]:
+    """The rows of a parquet file, up to `size` at a time. Raises UserError."""
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        yield from ParquetFile(file).iter_batches(size)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"dataset.path: cannot read {file}: {error}") from error
 
 
 def _json_lines(file: Path) -> Iterator[Record]:

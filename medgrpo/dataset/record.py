@@ -5,13 +5,34 @@ the row for a stated reason, and never raises anything else.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from medgrpo.dataset.example import Example
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Record = dict[str, Any]
+Batch: TypeAlias = "list[Record] | pa.RecordBatch"
 
 
 class Dropped(Exception):
     """A row that cannot be used; the message is the reason, and reasons are counted."""
+
+
+def records_of(batch: Batch) -> list[Record]:
+    """A batch as Python objects."""
+    return batch if isinstance(batch, list) else batch.to_pylist()
+
+
+def storable(row: Example) -> Example:
+    """The row. Raises Dropped for text that Arrow cannot store."""
+    texts = [row["id"], row["question"], *row["context"], *row["options"], row["answer"]]
+    try:
+        "".join([*texts, row["label"] or "", row["explanation"]]).encode()
+    except UnicodeEncodeError:
+        raise Dropped("text that is not valid Unicode") from None
+    return row
 
 
 def text(record: Record, key: str) -> str:

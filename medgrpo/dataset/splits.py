@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medgrpo.dataset.read import SUFFIXES
-from medgrpo.dataset.rows import Rows
+from medgrpo.dataset.rows import select
 from medgrpo.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def find_files(path: Path, names: Mapping[str, str]) -> dict[str, list[Path]]:
     return found
 
 
-def carve(splits: Mapping[str, Rows]) -> dict[str, Rows]:
+def carve(splits: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     """Give train, validation and test, carving what is missing from train.
 
     A validation split is as large as the given test split (at most half of train); without one,
@@ -57,11 +58,18 @@ def carve(splits: Mapping[str, Rows]) -> dict[str, Rows]:
     whatever order they come. Raises UserError for too few rows.
     """
     missing = [split for split in ("test", "validation") if split not in splits]
+    if missing:
+        splits = {**splits, **_carved(splits, missing)}
+    return {split: splits[split] for split in ("train", "validation", "test")}
+
+
+def _carved(splits: Mapping[str, pa.Table], missing: Sequence[str]) -> dict[str, pa.Table]:
+    """The missing splits, and what is left of train."""
     train = splits["train"]
     order = in_hash_order(train)
-    given = min(splits["test"].size, len(order) // 2) if "test" in splits else None
+    given = min(splits["test"].num_rows, len(order) // 2) if "test" in splits else None
     size = max(1, given or int(len(order) * CARVED_SHARE))
-    if missing and len(order) <= len(missing) * size:
+    if len(order) <= len(missing) * size:
         raise UserError(
             f"dataset: {len(order)} usable training rows are too few to carve "
             f"{' and '.join(missing)} from; give those files, or more rows"
@@ -69,15 +77,12 @@ def carve(splits: Mapping[str, Rows]) -> dict[str, Rows]:
     carved = {}
     for split in missing:
         held, order = order[:size], order[size:]
-        carved[split] = train.select(sorted(held))
-    if missing:
-        log.info("dataset: carved %s from train, %d rows each", " and ".join(missing), size)
-        carved["train"] = train.select(sorted(order))
-    splits = {**splits, **carved}
-    return {split: splits[split] for split in ("train", "validation", "test")}
+        carved[split] = select(train, held)
+    log.info("dataset: carved %s from train, %d rows each", " and ".join(missing), size)
+    return {**carved, "train": select(train, order)}
 
 
-def in_hash_order(rows: Rows) -> np.ndarray[Any, Any]:
+def in_hash_order(rows: pa.Table) -> np.ndarray[Any, Any]:
     """Places of the rows [n], in the order of a hash of their ids."""
     import numpy as np
 

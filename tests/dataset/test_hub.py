@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import datasets
 import pytest
 from datasets import Dataset, DatasetDict
@@ -152,11 +154,41 @@ def test_reading_columns_is_reading_rows(dirty, caplog):
     records = Dataset.from_list(rows)
     common = {"answer_with": "", "primary_metric": "accuracy", "max_prompt_tokens": 9}
     dataset = PubMedQA(source="hub", **common)
-    by_column = dataset.parse_table(records.select(range(40)), "x")
-    by_row = MedicalDataset.parse_table(dataset, records, "x")
-    assert by_column.examples(range(by_column.size)) == by_row.examples(range(by_row.size))
-    said = [sorted(r.getMessage().split("dropped ")[1].split(", ")) for r in caplog.records]
+    by_column = dataset.parse_table(records, "x")
+    by_row = dataset.parse_records(records.to_list(), "x")
+    assert by_column.to_pylist() == by_row.to_pylist()
+    said = [r.getMessage() for r in caplog.records]
     assert said[: len(said) // 2] == said[len(said) // 2 :]
+
+
+def test_a_warm_run_reads_and_says_what_a_cold_one_does(monkeypatch, tmp_path, caplog):
+    """Dropped, repeated and held-out rows are counted each time, however datasets caches."""
+    parts = {
+        "pqa_artificial": [*pubmedqa(60, 10_000, ["yes", "no"]), *pubmedqa(5, 500, ["no"])],
+        "pqa_labeled": pubmedqa(20, 500, ["yes", "no", "maybe"]),
+    }
+    parts["pqa_artificial"][7]["final_decision"] = "unsure"
+    parts["pqa_artificial"][8] |= {"question": " padded ", "pubid": None}
+    parts["pqa_artificial"][9] = {**parts["pqa_artificial"][3], "pubid": 77}
+    for name, rows in parts.items():
+        Dataset.from_list(rows).to_parquet(tmp_path / f"{name}.parquet")
+
+    def load_dataset(path, name, *, split, revision):
+        file, cache = tmp_path / f"{name}.parquet", tmp_path / "cache"
+        return Dataset.from_parquet(str(file), cache_dir=str(cache))
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    caplog.set_level(logging.INFO, logger="medgrpo")
+    runs = []
+    for _ in range(2):
+        caplog.clear()
+        data = load(PubMedQA)
+        said = [record.getMessage() for record in caplog.records]
+        runs.append((said, {split: rows.to_list() for split, rows in data.items()}))
+    assert runs[0] == runs[1]
+    said = "\n".join(runs[1][0])
+    for part in ("dropped 1 (final", "removed 1 of 64 rows", "removed 3 of 43 rows", "40 train"):
+        assert part in said
 
 
 def test_wrong_columns_are_one_message(asked, monkeypatch):

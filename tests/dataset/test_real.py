@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -119,6 +120,22 @@ def test_hub_schema_in_files(tmp_path, suffix):
         write(tmp_path, f"train.{suffix}", rows)
     found = every(load(MedQA, tmp_path))
     assert {row["question"] for row in found} == {row["question"] for row in rows}
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_a_changed_file_is_read_anew(tmp_path, monkeypatch, suffix):
+    """Even where neither its size nor its time tells (as in an image); no copy is kept anywhere."""
+    import datasets
+
+    cache = tmp_path / "cache"
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
+    file = tmp_path / f"train.{suffix}"
+    for word in ("before", "behind"):
+        rows = datasets.Dataset.from_list(usmle(40, word))
+        rows.to_parquet(file) if suffix == "parquet" else rows.to_json(file)
+        os.utime(file, (1, 1))
+        assert all(f"A {word}" in row["question"] for row in every(load(MedQA, tmp_path)))
+    assert not cache.exists()
 
 
 def test_meerkat_jsonl(tmp_path):
