@@ -67,7 +67,7 @@ class GRPO(TRLTrainer):
             train_dataset=rows,
             processing_class=training.policy.tokenizer,
             folder=folder,
-            prefilled=prompt.prefilled(policy.tokenizer),
+            prefilled=training.prompt.prefilled(training.policy.tokenizer),
         )
         log_forecast(config, rows, rewards)
         self.fit(trainer, training)

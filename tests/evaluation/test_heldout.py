@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -44,11 +45,28 @@ def evaluate(
 
 def test_a_model_that_says_yes(yes_model: Any, tokenizer: Any) -> None:
     result = evaluate(yes_model, tokenizer)
-    assert {row["response"] for row in result.predictions} == {"yes yes yes"}
+    assert {row["response"] for row in result.predictions} == {"yes"}
     assert [row["correct"] for row in result.predictions] == [True, False] * 5
     assert result.score == result.metrics["accuracy"] == 0.5
     assert result.metrics["recall"] == {"no": 0.0, "yes": 1.0}
-    assert result.metrics["mean_tokens"] == 3
+    assert result.metrics["mean_tokens"] == 1
+
+
+def test_a_response_that_was_cut_off_has_not_answered(yes_model: Any, tokenizer: Any) -> None:
+    yes_model.generation_config.eos_token_id = tokenizer.eos_token_id
+    result = evaluate(yes_model, tokenizer, samples=1)
+    assert {row["response"] for row in result.predictions} == {"yes yes yes"}
+    assert {row["predicted"] for row in result.predictions} == {None}
+    assert {tuple(row["votes"]) for row in result.predictions} == {(None,)}
+    assert result.metrics["unparsed_rate"] == 1.0
+
+
+def test_a_response_begins_with_what_the_template_wrote(yes_model: Any, tokenizer: Any) -> None:
+    tagged = deepcopy(tokenizer)
+    tagged.chat_template += "{% if add_generation_prompt %}<answer> {% endif %}"
+    result = evaluate(yes_model, tagged)
+    assert {row["response"] for row in result.predictions} == {"<answer> yes"}
+    assert result.score == 0.5
 
 
 def test_predictions_are_in_the_order_of_rows(model: Any, tokenizer: Any) -> None:
@@ -103,10 +121,10 @@ def test_rewards_score_the_first_responses(yes_model: Any, tokenizer: Any) -> No
     rewards = [Length(weight=1, name="length"), Judged(weight=1, name="judged")]
     result = evaluate(yes_model, tokenizer, rewards=rewards, reward_rows=4)
     scores = [row["rewards"]["length"] for row in result.predictions]
-    assert scores == [11, None, 11, 11] + [None] * 6
+    assert scores == [3, None, 3, 3] + [None] * 6
     assert result.metrics["rewards"] == {
         "judged": {"n": 4, "mean": 0.5},
-        "length": {"n": 3, "mean": 11.0},
+        "length": {"n": 3, "mean": 3.0},
     }
     assert result.rows("after")[0]["reward/judged"] == 0.5
 
