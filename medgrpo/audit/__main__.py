@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from medgrpo.audit.answers import GOLD, WRONG, candidates
+from medgrpo.audit.answers import CUT_OFF, GOLD, WRONG, candidates
 from medgrpo.audit.figures import exploits, figures, totals
 from medgrpo.audit.tables import show
 from medgrpo.dataset.base import Benchmark
@@ -127,7 +127,8 @@ def scored(
         for kind, text in kinds.items()
     ]
     texts = [text for _, _, text in asked]
-    scores = score_responses(rewards, [row for row, _, _ in asked], texts)
+    cuts = [kind in CUT_OFF for _, kind, _ in asked]
+    scores = score_responses(rewards, [row for row, _, _ in asked], texts, cuts)
     return pd.DataFrame(
         {
             "row": [row["id"] for row, _, _ in asked],

@@ -8,6 +8,7 @@ from medgrpo.dataset.example import LETTERS, Example, gold_text, option_line
 from medgrpo.rewards.base import context_shown
 
 GOLD, WRONG = "gold", "wrong"
+CUT_OFF = {"truncated", "options, cut off"}  # ended at a token limit
 
 _OPPOSITE = {"yes": "no", "no": "yes", "maybe": "no"}
 _FILLER = (

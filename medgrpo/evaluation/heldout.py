@@ -119,7 +119,7 @@ class HeldOut:
             )
             for i, (row, answer) in enumerate(zip(rows, greedy, strict=True))
         ]
-        self._reward(rewards, rows, predictions)
+        self._reward(rewards, rows, predictions, [answer.truncated for answer in greedy])
         computed = compute_metrics(predictions, metrics, primary_metric)
         return Result(computed, predictions, round(time.monotonic() - start, 1))
 
@@ -161,14 +161,18 @@ class HeldOut:
             )
 
     def _reward(
-        self, rewards: Sequence[Reward], rows: list[Example], predictions: list[Prediction]
+        self,
+        rewards: Sequence[Reward],
+        rows: list[Example],
+        predictions: list[Prediction],
+        truncated: list[bool],
     ) -> None:
         """Note what the rewards give to the first responses."""
         n = len(rows) if self.reward_rows is None else min(self.reward_rows, len(rows))
         if not rewards or not n:
             return
         said = [prediction["response"] for prediction in predictions[:n]]
-        scores = score_responses(rewards, rows[:n], said)
+        scores = score_responses(rewards, rows[:n], said, truncated[:n])
         for index, prediction in enumerate(predictions):
             prediction["rewards"] = {
                 name: values[index] if index < n else None for name, values in scores.items()

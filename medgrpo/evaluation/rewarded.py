@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from typing import Any
 
 from medgrpo.dataset.example import Example
 from medgrpo.rewards.base import Reward
 
 
 def score_responses(
-    rewards: Sequence[Reward], rows: Sequence[Example], responses: Sequence[str]
+    rewards: Sequence[Reward],
+    rows: Sequence[Example],
+    responses: Sequence[str],
+    truncated: Sequence[bool] = (),
 ) -> dict[str, list[float | None]]:
     """The scores of the responses by reward, in order; None where a reward has no verdict.
 
-    Judged rewards are asked at the same time.
+    `truncated`: which were cut off at their token limit. Judged rewards are asked at the same time.
     """
-    columns = {key: [row[key] for row in rows] for key in Example.__annotations__}  # type: ignore[literal-required]
+    columns: dict[str, list[Any]] = {
+        key: [row[key] for row in rows]  # type: ignore[literal-required]
+        for key in Example.__annotations__
+    }
+    columns["truncated"] = list(truncated) or [False] * len(rows)
 
     async def scores(reward: Reward) -> list[float | None]:
         found = reward(completions=list(responses), **columns)

@@ -58,6 +58,7 @@ def model() -> LlamaForCausalLM:
 def yes_model(model: LlamaForCausalLM) -> LlamaForCausalLM:
     """The same model after a lobotomy: all words look alike to it, and it answers "yes"."""
     yes = WORDS.index("yes")
+    model.generation_config.eos_token_id = yes
     model.eval()
     with torch.no_grad():
         model.model.embed_tokens.weight[:] = model.model.embed_tokens.weight[yes].clone()

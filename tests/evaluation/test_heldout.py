@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -11,21 +11,13 @@ from standard_metrics import METRICS
 
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.prompt import Prompt
-from medgrpo.evaluation.engines.base import Decoding, Generation
+from medgrpo.evaluation.engines.base import Decoding
 from medgrpo.evaluation.engines.transformers_engine import TransformersEngine
 from medgrpo.evaluation.heldout import HeldOut, Result
 from medgrpo.model.base import Policy
 from medgrpo.rewards.base import Reward
 
-
-class Whole(TransformersEngine):
-    """Its answers count as whole: the models here never stop by themselves."""
-
-    def generate(self, *arguments: Any) -> list[Generation]:
-        return [answer._replace(truncated=False) for answer in super().generate(*arguments)]
-
-
-ENGINE = Whole()
+ENGINE = TransformersEngine()
 PROMPT = Prompt(system="", user="{{ question }}", answer_with="yes or no", style="reasoning")
 ROWS = [
     Example(
@@ -42,41 +34,39 @@ ROWS = [
 
 
 def evaluate(
-    model: Any,
-    tokenizer: Any,
-    prompt: Prompt = PROMPT,
-    rewards: Any = (),
-    engine: Any = ENGINE,
-    **settings: Any,
+    model: Any, tokenizer: Any, prompt: Prompt = PROMPT, rewards: Any = (), **settings: Any
 ) -> Result:
     held_out = HeldOut(**{"batch_size": 4, "max_new_tokens": 3, **settings})
     rows = Dataset.from_list(ROWS)
     policy = Policy(model, tokenizer)
-    given: Any = {"engine": engine, "metrics": METRICS, "primary_metric": "accuracy"}
+    given: Any = {"engine": ENGINE, "metrics": METRICS, "primary_metric": "accuracy"}
     return held_out(policy, rows, rewards, prompt=prompt, **given)
 
 
 def test_a_model_that_says_yes(yes_model: Any, tokenizer: Any) -> None:
     result = evaluate(yes_model, tokenizer)
-    assert {row["response"] for row in result.predictions} == {"yes yes yes"}
+    assert {row["response"] for row in result.predictions} == {"yes"}
     assert [row["correct"] for row in result.predictions] == [True, False] * 5
     assert result.score == result.metrics["accuracy"] == 0.5
     assert result.metrics["recall"] == {"no": 0.0, "yes": 1.0}
-    assert result.metrics["mean_tokens"] == 3
+    assert result.metrics["mean_tokens"] == 1
 
 
-def test_what_was_cut_off_has_not_answered(yes_model: Any, tokenizer: Any) -> None:
-    result = evaluate(yes_model, tokenizer, engine=TransformersEngine(), samples=1)
+def test_a_response_that_was_cut_off_has_not_answered(yes_model: Any, tokenizer: Any) -> None:
+    yes_model.generation_config.eos_token_id = tokenizer.eos_token_id
+    result = evaluate(yes_model, tokenizer, samples=1)
     assert {row["response"] for row in result.predictions} == {"yes yes yes"}
     assert {row["predicted"] for row in result.predictions} == {None}
-    assert [row["votes"] for row in result.predictions] == [[None]] * len(ROWS)
+    assert {tuple(row["votes"]) for row in result.predictions} == {(None,)}
+    assert result.metrics["unparsed_rate"] == 1.0
 
 
-def test_what_the_template_opens_belongs_to_the_response(yes_model: Any, tokenizer: Any) -> None:
-    opening = copy.deepcopy(tokenizer)
-    opening.chat_template += "{% if add_generation_prompt %}<reasoning>{% endif %}"
-    answers = evaluate(yes_model, opening).predictions
-    assert {row["response"] for row in answers} == {"<reasoning>yes yes yes"}
+def test_a_response_begins_with_what_the_template_wrote(yes_model: Any, tokenizer: Any) -> None:
+    tagged = deepcopy(tokenizer)
+    tagged.chat_template += "{% if add_generation_prompt %}<answer> {% endif %}"
+    result = evaluate(yes_model, tagged)
+    assert {row["response"] for row in result.predictions} == {"<answer> yes"}
+    assert result.score == 0.5
 
 
 def test_predictions_are_in_the_order_of_rows(model: Any, tokenizer: Any) -> None:
@@ -131,10 +121,10 @@ def test_rewards_score_the_first_responses(yes_model: Any, tokenizer: Any) -> No
     rewards = [Length(weight=1, name="length"), Judged(weight=1, name="judged")]
     result = evaluate(yes_model, tokenizer, rewards=rewards, reward_rows=4)
     scores = [row["rewards"]["length"] for row in result.predictions]
-    assert scores == [11, None, 11, 11] + [None] * 6
+    assert scores == [3, None, 3, 3] + [None] * 6
     assert result.metrics["rewards"] == {
         "judged": {"n": 4, "mean": 0.5},
-        "length": {"n": 3, "mean": 11.0},
+        "length": {"n": 3, "mean": 3.0},
     }
     assert result.rows("after")[0]["reward/judged"] == 0.5
 

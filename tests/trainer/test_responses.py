@@ -22,7 +22,7 @@ CUT = "Let us see.\nB) Ethylene glycol"
 
 
 def test_what_the_template_wrote_and_where_the_response_ended(tmp_path):
-    trainer = recorded.trainer_of(str(tmp_path), 1)
+    trainer = recorded.trainer_of(str(tmp_path), 1, ["rule"])
     rewards = [ReasoningTagsReward(), ChoiceAccuracyReward()]
     trainer.reward_funcs = rewards
     trainer.reward_func_names = [reward.__name__ for reward in rewards]
