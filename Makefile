@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-PIP_INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP_INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints/cpu.txt
 
 .PHONY: sync help quickstart test test-slow lint bench gpu-check
 
@@ -26,7 +26,7 @@ bench: $(VENV)/installed-dev ## what the README claims about speed, measured her
 	$(PYTHON) benchmarks/startup.py
 
 gpu-check: $(VENV)/installed ## the recipe on your GPU: load, 3 steps, save, reload, merge
-	$(PIP_INSTALL) -e '.[unsloth]'
+	$(PYTHON) -m pip install --quiet -c constraints/unsloth.txt -e '.[unsloth]'
 	$(PYTHON) benchmarks/gpu_check.py
 
 RUNS = $(wildcard $(SWEEP)/*/wandb/offline-run-* $(SWEEP)/wandb/offline-run-*)
@@ -38,7 +38,7 @@ sync: ## upload the offline W&B runs of a sweep or run: make sync SWEEP=multirun
 $(VENV)/bin/python:
 	python3 -m venv $(VENV)
 
-$(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints/cpu.txt
 	@echo "installing into $(VENV) (a few minutes the first time)"
 	$(PIP_INSTALL) -e .
 	@touch $@

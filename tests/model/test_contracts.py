@@ -29,7 +29,7 @@ from medgrpo.model.lora import LoRA
 from medgrpo.model.unsloth_loader import UnslothModel, _lora_arguments
 from medgrpo.trainer.grpo import GRPO
 
-PINNED = {"unsloth": "2026.10.7", "vllm": "0.30.0"}
+PINNED = {"unsloth": "2026.10.7", "vllm": "0.27.1"}
 TRL = Path(importlib.util.find_spec("trl").origin).parent
 HARMLESS = {  # Unsloth's defaults that change no update: logs, evaluation while training, spelling
     "logging_nan_inf_filter",
