@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections import defaultdict
 from pathlib import Path
 
@@ -212,15 +213,16 @@ def test_ten_thousand_verdicts_leave_nothing_behind(server, tmp_path):
         texts = [f"Aspirin lowered fever in trial {batch} of {n}." for n in range(50)]
         asyncio.run(all_at_once(rewards, texts))
         server.requests.clear()
+        server.headers.clear()
         sizes.append(resident())
     assert judge.report()["total"]["verdicts"] == 50 * 50 * len(KEYS)
     assert sizes[-1] - sizes[4] < 50
-    sockets = len(judge._endpoint._session.connector._conns)
-    tasks = asyncio.run_coroutine_threadsafe(_tasks(), judge._loop).result()
+    sockets = len(judge._endpoint._transport._session.connector._conns)
+    tasks = judge._loop.start(_tasks()).result()
     judge.close()
     print(f"{sizes[-1] - sizes[4]:.1f} MB over 9,000 verdicts, {tasks} tasks, {sockets} hosts")
     assert tasks == 1  # the one that counts
-    assert judge._loop.is_closed()
+    assert not [thread for thread in threading.enumerate() if thread.name == "judge"]
 
 
 async def _tasks() -> int:
