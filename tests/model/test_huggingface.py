@@ -55,6 +55,14 @@ def test_all_linear_and_counts():
     assert not any("lm_head" in name for name in trained(model))
 
 
+def test_an_adapters_config_is_the_same_in_every_process(tmp_path):
+    """PEFT holds the modules in a set, whose order differs from one process to the next."""
+    tiny().load(LoRA(r=2, target_modules="all-linear")).model.save_pretrained(tmp_path)
+    modules = json.loads((tmp_path / "adapter_config.json").read_text())["target_modules"]
+    assert len(modules) == 7
+    assert modules == sorted(modules)
+
+
 def test_without_lora_everything_is_trained():
     model = tiny().load(None).model
     assert trained(model) == {name for name, _ in model.named_parameters()}
