@@ -112,8 +112,10 @@ def _engine(values: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _tracking(target: str) -> Iterator[Problem]:
-    if target.endswith(".TrackioTracking") and not importlib.util.find_spec("trackio"):
-        yield Problem("tracking", "trackio needs: pip install -e '.[trackio]'")
+    """What the tracker says of itself that it misses here."""
+    unsupported = getattr(get_object(target), "unsupported", None)
+    if unsupported is not None:
+        yield from unsupported()
 
 
 def _sft(key: str, trainer: dict[str, Any]) -> Iterator[Problem]:

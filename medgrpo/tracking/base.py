@@ -6,11 +6,12 @@ leaves it out. In a run of several processes only the first has a tracker (medgr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from medgrpo.config.schema import Problem
 from medgrpo.rundir import RunFolder
 
 
@@ -20,6 +21,11 @@ class Tracker(Protocol):
     What a subclass leaves out does nothing. Only `start` may refuse (UserError: the user's to
     fix): a tracker never asks, never holds up a run for long and never ends one.
     """
+
+    @classmethod
+    def unsupported(cls) -> Iterator[Problem]:
+        """Why it cannot be used on this machine: asked while the config is checked."""
+        yield from ()
 
     def start(
         self,

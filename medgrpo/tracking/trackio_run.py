@@ -7,15 +7,17 @@ shows side by side; where TRACKIO_DIR is set, they lie there. Nothing is sent an
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medgrpo.config.schema import Problem
 from medgrpo.errors import UserError
 from medgrpo.rundir import RunFolder
 from medgrpo.tracking.base import Tracker
@@ -31,6 +33,12 @@ class TrackioTracking(Tracker):
     """How a run is tracked by trackio: by the name of its folder, in the group of its sweep."""
 
     project: str = "medgrpo"
+
+    @classmethod
+    def unsupported(cls) -> Iterator[Problem]:
+        """As `Tracker.unsupported`: trackio is an extra."""
+        if not importlib.util.find_spec("trackio"):
+            yield Problem("tracking", "trackio needs: pip install -e '.[trackio]'")
 
     def start(
         self,
