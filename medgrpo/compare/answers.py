@@ -27,14 +27,11 @@ Key = tuple[str, str, str]  # a row: test set, id, and what was asked
 
 @dataclass
 class Answers:
-    """The answers after training. `scores` [runs, rows] is NaN where a run has no such row.
-
-    Where less is better scores are negated, so that the higher one is always the better one.
-    """
+    """The answers after training. `scores` [runs, rows] is NaN where a run has no such row."""
 
     keys: list[Key]
     scores: np.ndarray
-    exact: list[bool]  # whether all scores of a run are 0 or 1, before that
+    exact: list[bool]  # whether all scores of a run are 0 or 1
 
 
 @dataclass
@@ -58,8 +55,7 @@ def read_answers(jobs: Sequence[RunRecord]) -> Answers:
     keys = list(dict.fromkeys(key for rows in found for key in rows))
     scores = np.array([[rows.get(key, np.nan) for key in keys] for rows in found], dtype=float)
     exact = [all(score in (0.0, 1.0) for score in rows.values()) for rows in found]
-    signs = np.array([1 if job.spec.higher_is_better else -1 for job in jobs])
-    return Answers(keys, scores.reshape(len(jobs), len(keys)) * signs[:, None], exact)
+    return Answers(keys, scores.reshape(len(jobs), len(keys)), exact)
 
 
 def most_disputed(jobs: Sequence[RunRecord], answers: Answers) -> list[Question]:

@@ -99,12 +99,13 @@ def compare(folders: Sequence[str | os.PathLike[str]]) -> Comparison:
     jobs.sort(key=lambda job: (job.test_set, job.score is None))  # those without a score last
     answers = read_answers(jobs)
     add_contrasts(settings, jobs, answers)
+    merits = answers.scores * [[1 if job.spec.higher_is_better else -1] for job in jobs]
     return Comparison(
         jobs=jobs,
         ranks=_ranks(jobs, settings),
         keys=varying_keys(jobs),
         settings=settings,
-        pairs=paired_tests(answers.scores, [job.test_set for job in jobs], answers.exact),
+        pairs=paired_tests(merits, [job.test_set for job in jobs], answers.exact),
         questions=most_disputed(jobs, answers),
     )
 

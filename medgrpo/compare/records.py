@@ -51,11 +51,6 @@ class RunRecord:
     number: int = 0  # of the job in its sweep: settings in the order typed
 
     @property
-    def merit(self) -> float | None:
-        """The score as ranks see it: negated where less is better."""
-        return -self.score if self.score and not self.spec.higher_is_better else self.score
-
-    @property
     def test_set(self) -> str:
         """What the score was measured on. Scores compare within one test set only."""
         source = self.config.get("dataset.source")

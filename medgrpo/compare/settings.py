@@ -107,7 +107,7 @@ def add_contrasts(settings: Sequence[Setting], jobs: Sequence[RunRecord], answer
     place = {id(job): number for number, job in enumerate(jobs)}
 
     def values_of(setting: Setting) -> np.ndarray:  # [seeds, rows]
-        return setting.sign * answers.scores[[place[id(job)] for job in setting.seeds]]
+        return answers.scores[[place[id(job)] for job in setting.seeds]]
 
     for setting in settings:
         values = values_of(setting)
