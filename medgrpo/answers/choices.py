@@ -84,11 +84,11 @@ class Choices:
             if not claim or _WRONG.match(after):
                 break
             claims, rest = claims | claim, after
-            found = _JOINER.match(rest)
-            if not found:
+            match = _JOINER.match(rest)
+            if not match:
                 break
-            joined = rest[found.end() :]
-            cut_short = not joined and found[0].strip(" ,;(.")
+            joined = rest[match.end() :]
+            cut_short = not joined and match[0].strip(" ,;(.")
             if cut_short or _NONE.match(joined) or _IF.match(joined):
                 claims.add(UNSURE)
         if alone and (len(claims) > 1 or not _ALONE.match(rest)):
@@ -101,8 +101,10 @@ class Choices:
             return set()
         if adjacent := letters_of(SUBJECT, text):
             return adjacent
-        said = words(text)
-        ends = {letter for letter, option in self._longest_first if said[-len(option) :] == option}
+        tokens = words(text)
+        ends = {
+            letter for letter, option in self._longest_first if tokens[-len(option) :] == option
+        }
         named = letters_of(OPTION, text)
         return ends | named if len(named) == 1 else ends
 
@@ -132,17 +134,17 @@ class Choices:
         option, after = self._option(text)
         if option:
             return {option}, after
-        found = _LETTER.match(text)
-        if not found:
+        match = _LETTER.match(text)
+        if not match:
             return set(), text
-        letter, separated = found[found.lastindex or 0].upper(), _SEPARATOR.match(text, found.end())
+        letter, separated = match[match.lastindex or 0].upper(), _SEPARATOR.match(text, match.end())
         rest = text[separated.end() :] if separated else ""
-        if found[2] and not _SHOWN.match(text, found.end()) and not self._resembles(letter, rest):
+        if match[2] and not _SHOWN.match(text, match.end()) and not self._resembles(letter, rest):
             return set(), text
         option, after = self._option(rest)
-        next_sentence = "." in text[found.end() : len(text) - len(rest)] and after[:1].isalnum()
+        next_sentence = "." in text[match.end() : len(text) - len(rest)] and after[:1].isalnum()
         if not option or (option != letter and next_sentence):
-            return {letter}, text[found.end() :].removeprefix(")").removeprefix("]")
+            return {letter}, text[match.end() :].removeprefix(")").removeprefix("]")
         return {letter, option}, after
 
     def _option(self, text: str) -> tuple[str | None, str]:
@@ -156,21 +158,21 @@ class Choices:
     def _resembles(self, letter: str, text: str) -> bool:
         """Whether the text starts somewhat like the letter's option."""
         option = self.options.get(letter) or ["-"]
-        said = words(text[:REACH])[: len(option)]
-        return fuzz.ratio(" ".join(option), " ".join(said)) >= 60
+        tokens = words(text[:REACH])[: len(option)]
+        return fuzz.ratio(" ".join(option), " ".join(tokens)) >= 60
 
     def _taken_back(self, claims: Claims, rest: str, below: str) -> bool:
         """Whether what follows the claims makes them conditional or offers another."""
         explained = _CLAUSE.search(rest)
         clause = rest[: explained.start()] if explained else rest
-        turns = (self._claim(clause[found.end() :]) for found in _TURN.finditer(clause))
+        turns = (self._claim(clause[match.end() :]) for match in _TURN.finditer(clause))
         if _IF.match(clause) or any(a - claims and _POSSIBLE.match(then) for a, then in turns):
             return True
         text = f"{rest}\n{below}"
         further = (
-            self._claim(text[found.end() :])
-            for found in _FURTHER.finditer(text)
-            if found.start() <= len(clause) or text[: found.start()].rstrip(" ")[-1:] in ".!?。\n"
+            self._claim(text[match.end() :])
+            for match in _FURTHER.finditer(text)
+            if match.start() <= len(clause) or text[: match.start()].rstrip(" ")[-1:] in ".!?。\n"
         )
         return any(other - claims and not _WRONG.match(after) for other, after in further)
 
@@ -178,12 +180,12 @@ class Choices:
         """The option that the line is, with or without its letter, and nothing more."""
         line = _LABELLED.sub("", line.strip("<> "))
         goes_on = line.count("(") > line.count(")") or line.endswith(("-", "–", "—", "(", "|"))
-        said = [] if goes_on else words(line)
-        letters = {letter for letter in self.options if said[:1] == [letter.lower()]}
-        if letters and len(said) == 1:
+        tokens = [] if goes_on else words(line)
+        letters = {letter for letter in self.options if tokens[:1] == [letter.lower()]}
+        if letters and len(tokens) == 1:
             return letters
-        texts = {letter for letter, option in self._longest_first if option == said}
-        return texts or {letter for letter in letters if self.options[letter] == said[1:]}
+        texts = {letter for letter, option in self._longest_first if option == tokens}
+        return texts or {letter for letter in letters if self.options[letter] == tokens[1:]}
 
     def _named(self, text: str) -> Claims:
         """Options whose text stands in the text, none as a part of another; {} beside a "not"."""

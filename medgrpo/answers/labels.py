@@ -43,9 +43,9 @@ class Labels:
         """Labels at the start with those joined to them: "yes, because ...", "yes or no"."""
         rest = text.partition("\n")[0]
         claims: Claims = set()
-        while found := _LABEL.match(rest):
-            claims.add(_label(found))
-            rest = rest[found.end() :]
+        while match := _LABEL.match(rest):
+            claims.add(_label(match))
+            rest = rest[match.end() :]
             joined = _JOINER.sub("", rest, count=1)
             rest = joined if _LABEL.match(joined) else rest
         if not claims or rest.startswith("?") or (alone and not _ALONE.match(rest)):
@@ -58,8 +58,8 @@ class Labels:
 
     def trailing(self, text: str) -> Claims:
         """The label at the end of "so yes", which "is the answer"."""
-        said = words(text)[-2:]
-        return {*said[-1:]} & {*YES_NO_MAYBE} if "not" not in said else set()
+        tokens = words(text)[-2:]
+        return {*tokens[-1:]} & {*YES_NO_MAYBE} if "not" not in tokens else set()
 
     def opening(self, text: str) -> Claims:
         """What the first line begins with."""
@@ -70,9 +70,9 @@ class Labels:
         above, _, last = text.rpartition("\n")
         if _ITEM.match(last) and (above.endswith(":") or _ITEM.match(above.rpartition("\n")[2])):
             return set()  # a list that weighs the labels
-        said = words(last)
-        ends = {*said[-1:]} & {*YES_NO_MAYBE}
-        few = len(said) <= 4 and not _HEDGED.search(last)
+        tokens = words(last)
+        ends = {*tokens[-1:]} & {*YES_NO_MAYBE}
+        few = len(tokens) <= 4 and not _HEDGED.search(last)
         return self.leading(last) or (ends if few else set())
 
     def short(self, text: str) -> Claims:
@@ -80,5 +80,5 @@ class Labels:
         return self.opening(text) | self.closing(text)
 
 
-def _label(found: re.Match[str]) -> str:
-    return found[found.lastindex or 0].lower()
+def _label(match: re.Match[str]) -> str:
+    return match[match.lastindex or 0].lower()

@@ -22,4 +22,4 @@ MARKED = compiled(  # (B) anywhere, "...: B" at the end, B beside another script
 
 def letters_of(pattern: re.Pattern[str], text: str) -> set[str]:
     """The letters that the pattern's groups find in the text."""
-    return {found[found.lastindex or 0].upper() for found in pattern.finditer(text)}
+    return {match[match.lastindex or 0].upper() for match in pattern.finditer(text)}

@@ -62,17 +62,19 @@ def predict(response: str, row: Example, style: str, *, truncated: bool = False)
     """
     if style not in get_args(Style):
         raise UserError(f"prompt.style: {style!r} is unknown, use one of {get_args(Style)}")
-    said = without_thinking(response)
+    visible = without_thinking(response)
     whole = not (truncated or cut_off(response))
-    block = extract_answer(said, closed=not whole) if style == "reasoning" else None
+    block = extract_answer(visible, closed=not whole) if style == "reasoning" else None
     if not row["options"] and row["label"] not in YES_NO_MAYBE:
-        return _free_text(strip_tags(said), whole) if block is None else _free_answer(block)
+        return _free_text(strip_tags(visible), whole) if block is None else _free_answer(block)
     reader: Reader = _choices(tuple(row["options"])) if row["options"] else Labels()
-    claims = _said(strip_tags(said), reader, whole) if block is None else answered(block, reader)
+    claims = (
+        _claims(strip_tags(visible), reader, whole) if block is None else answered(block, reader)
+    )
     return claims.pop() if len(claims) == 1 and claims <= {*reader.options} else None
 
 
-def _said(text: str, reader: Reader, whole: bool) -> Claims:
+def _claims(text: str, reader: Reader, whole: bool) -> Claims:
     """What a response without an answer block claims."""
     claims = stated(text, reader, whole=whole)
     if claims or not whole:
@@ -84,10 +86,10 @@ def _free_text(text: str, whole: bool) -> str | None:
     """The answer in free text: what is announced last, else a response of one line."""
     if marked := marked_answers(text, whole=whole):
         return marked[-1].strip() or None
-    said = announcement(text if whole else finished(text))
-    if said is None and whole and "\n" not in text.strip():
-        said = text
-    return said.strip() or None if said else None
+    statement = announcement(text if whole else finished(text))
+    if statement is None and whole and "\n" not in text.strip():
+        statement = text
+    return statement.strip() or None if statement else None
 
 
 def _free_answer(block: str) -> str | None:

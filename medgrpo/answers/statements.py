@@ -89,8 +89,8 @@ def stated(text: str, reader: Reader, *, whole: bool = True) -> Claims:
     Unless the text is `whole`, an announcement counts only with the sentence in which it stands.
     """
     for value in reversed(marked_answers(text, whole=whole)[-TRIED:]):
-        said = plain(value)
-        if claims := announced(said, reader) or reader.short(said):
+        value_text = plain(value)
+        if claims := announced(value_text, reader) or reader.short(value_text):
             return claims
     return announced(plain(text if whole else finished(text)), reader)
 
@@ -120,27 +120,29 @@ def _fields(text: str, whole: bool) -> list[str]:
 
     A field that is called "option" or the like holds one if it is alone: several weigh options.
     """
-    found = list(_FIELD.finditer(nfkc(text))) if '"' in text or "'" in text else []
-    final = [field for field in found if _FINAL_KEY.search(field["key"])]
-    fields = final or (found if whole and len(found) == 1 else [])
+    named = list(_FIELD.finditer(nfkc(text))) if '"' in text or "'" in text else []
+    final = [field for field in named if _FINAL_KEY.search(field["key"])]
+    fields = final or (named if whole and len(named) == 1 else [])
     return [(one[one.lastindex or 0]).replace('"', "").replace("\\n", "\n") for one in fields]
 
 
 def _boxes(text: str) -> Iterator[str]:
     r"""What stands in \boxed{...}; one that is never closed holds nothing."""
-    for found in _BOX.finditer(text):
-        depth, end = 1, found.end()
-        while depth and end < min(len(text), found.end() + REACH):
+    for match in _BOX.finditer(text):
+        depth, end = 1, match.end()
+        while depth and end < min(len(text), match.end() + REACH):
             depth += {"{": 1, "}": -1}.get(text[end], 0)
             end += 1
         if not depth:
-            yield text[found.end() : end - 1]
+            yield text[match.end() : end - 1]
 
 
 def announcement(text: str) -> str | None:
     """The text after the last "the answer is", None where there is none."""
-    found = [one for one in _STATEMENT.finditer(text) if (one.lastgroup or "").startswith("answer")]
-    return text[found[-1].end() :] if found else None
+    matches = [
+        one for one in _STATEMENT.finditer(text) if (one.lastgroup or "").startswith("answer")
+    ]
+    return text[matches[-1].end() :] if matches else None
 
 
 def announced(text: str, reader: Reader) -> Claims:
@@ -153,23 +155,23 @@ def _claims(text: str, reader: Reader) -> Iterator[Claims]:
     lines = text.split("\n")
     for number in range(len(lines) - 1, -1, -1):
         below = lines[number + 1 : number + 7]
-        for found in reversed(list(_STATEMENT.finditer(lines[number]))):
-            yield _claimed(found, lines[number], below, reader)
+        for match in reversed(list(_STATEMENT.finditer(lines[number]))):
+            yield _claimed(match, lines[number], below, reader)
 
 
-def _claimed(found: re.Match[str], line: str, below: list[str], reader: Reader) -> Claims:
+def _claimed(match: re.Match[str], line: str, below: list[str], reader: Reader) -> Claims:
     """What a statement claims; nothing if it is conditional or about another answer."""
-    kind, _, name = (found.lastgroup or "").partition("_")
-    sentence = line[max(0, found.start() - REACH) : found.start()]
+    kind, _, name = (match.lastgroup or "").partition("_")
+    sentence = line[max(0, match.start() - REACH) : match.start()]
     sentence = sentence[max(end.end() for end in _SENTENCE.finditer(sentence)) :]
     if _CONDITION[name].search(sentence):
         return set()
     if kind == "right":
-        after = _SENTENCE.split(line[found.start() : found.start() + REACH])[1]
+        after = _SENTENCE.split(line[match.start() : match.start() + REACH])[1]
         return set() if _CONDITION[name].search(after) else reader.trailing(sentence)
     if _OTHER[name].search(sentence):
         return set()
-    tail = line[found.end() : found.end() + REACH]
+    tail = line[match.end() : match.end() + REACH]
     if kind == "answer" and not tail.strip(" :"):
         return reader.opening("\n".join(filter(str.strip, below)))
     rest = "\n".join([tail.lstrip(" ,:;"), *below[:3]])

@@ -37,8 +37,8 @@ def parse_tags(response: str) -> tuple[str, str] | None:
     >>> parse_tags("<reasoning>So.</reasoning><answer>B</answer> Hope it helps!") is None
     True
     """
-    found = tag_sequence(response) == EXPECTED and _LAYOUT.fullmatch(response)
-    return (found[1].strip(), found[2].strip()) if found else None
+    match = tag_sequence(response) == EXPECTED and _LAYOUT.fullmatch(response)
+    return (match[1].strip(), match[2].strip()) if match else None
 
 
 def tag_sequence(response: str) -> list[str]:

@@ -57,9 +57,9 @@ def end_of(expected: list[str], text: str) -> int | None:
     15
     """
     end = None
-    found = _WORD.finditer(text)
+    matches = _WORD.finditer(text)
     for word in expected:
-        token = next(found, None)
+        token = next(matches, None)
         if token is None or token[0].casefold() != word:
             return None
         end = token.end()

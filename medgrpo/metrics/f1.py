@@ -65,14 +65,14 @@ def token_f1(predicted: str, gold: str) -> float:
     >>> token_f1("The heart attack", "myocardial infarction | heart attack")
     1.0
     """
-    said = Counter(_tokens(predicted))
+    answer = Counter(_tokens(predicted))
     truth: Counter[str] = Counter()
     for item in gold.split("; "):
         names = [Counter(_tokens(name)) for name in item.split(" | ")]
-        shares = [(name & said).total() / max(1, name.total()) for name in names]
+        shares = [(name & answer).total() / max(1, name.total()) for name in names]
         truth += names[shares.index(max(shares))]
-    shared = (said & truth).total()
-    return 2 * shared / (said.total() + truth.total()) if shared else 0.0
+    shared = (answer & truth).total()
+    return 2 * shared / (answer.total() + truth.total()) if shared else 0.0
 
 
 def _tokens(text: str) -> list[str]:

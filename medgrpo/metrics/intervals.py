@@ -30,8 +30,8 @@ def bootstrap_interval(differences: Sequence[float]) -> tuple[float, float] | No
 
     if len(differences) < 2:
         return None
-    found = bootstrap(
+    result = bootstrap(
         (np.asarray(differences),), np.mean, n_resamples=RESAMPLES, batch=1000,
         method="percentile", rng=np.random.default_rng(0),
     )  # fmt: skip
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)

@@ -43,7 +43,7 @@ class Curves:
                 epochs[math.ceil(row["epoch"])].append(row["loss"])
         best = json.loads(folder.best.read_text("utf-8")) if folder.best.exists() else None
         return cls(
-            train_loss=[(epoch, sum(found) / len(found)) for epoch, found in epochs.items()],
+            train_loss=[(epoch, sum(losses) / len(losses)) for epoch, losses in epochs.items()],
             validation_loss=_curve(rows, "epoch", "eval_loss"),
             reward=_curve(rows, "step", "reward"),
             score=_curve(rows, "step", "eval_score"),

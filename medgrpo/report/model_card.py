@@ -80,7 +80,9 @@ def _results(evaluation: Evaluation) -> str:
         values = [format_number(value, metric.digits, NOT_DEFINED) for value in metric.values]
         lines.append(f"| {metric.label} | {' | '.join(values)} |")
         if metric.intervals:
-            spans = [format_interval(found, missing=NOT_DEFINED) for found in metric.intervals]
+            spans = [
+                format_interval(interval, missing=NOT_DEFINED) for interval in metric.intervals
+            ]
             lines.append(f"| 95 % interval of {metric.label} | {' | '.join(spans)} |")
     return "\n".join(lines)
 

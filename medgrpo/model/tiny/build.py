@@ -121,7 +121,7 @@ def _backward(model: LlamaForCausalLM, encoded: list[tuple[list[int], int]]) -> 
 
     Padding stands on the right, so that causal attention needs no mask for the tokens that count.
     """
-    said = sum(len(ids) - prompt for ids, prompt in encoded)
+    completion_tokens = sum(len(ids) - prompt for ids, prompt in encoded)
     total = 0.0
     for start in range(0, len(encoded), CHUNK):
         chunk = encoded[start : start + CHUNK]
@@ -134,7 +134,7 @@ def _backward(model: LlamaForCausalLM, encoded: list[tuple[list[int], int]]) -> 
         logits = model.lm_head(hidden[wanted != -100])
         loss = torch.nn.functional.cross_entropy(
             logits, wanted[wanted != -100], reduction="sum"
-        ) / said  # fmt: skip
+        ) / completion_tokens  # fmt: skip
         torch.autograd.backward(loss)
         total += loss.item()
     return total

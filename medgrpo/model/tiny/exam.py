@@ -53,11 +53,11 @@ def score(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, name: str
     items = generate.splits(name)["test"]
     rows = [lessons.example(name, item) for item in items]
     prompt = lessons.prompt(name, style)
-    said = greedy(model, tokenizer, [prompt.messages(row) for row in rows])
-    answers = [predict(s, row, style) for s, row in zip(said, rows, strict=True)]
+    responses = greedy(model, tokenizer, [prompt.messages(row) for row in rows])
+    answers = [predict(s, row, style) for s, row in zip(responses, rows, strict=True)]
     gold = [row["label"] or lessons.right(i)[1] for i, row in zip(items, rows, strict=True)]
     return Score(
         accuracy=sum(a == g for a, g in zip(answers, gold, strict=True)) / len(rows),
         parsed=sum(answer is not None for answer in answers) / len(rows),
-        format=sum(complies(s, r, style) for s, r in zip(said, rows, strict=True)) / len(rows),
+        format=sum(complies(s, r, style) for s, r in zip(responses, rows, strict=True)) / len(rows),
     )

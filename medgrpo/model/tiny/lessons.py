@@ -131,8 +131,8 @@ def _share(text: str, salt: str) -> float:
 
 
 def _stated(terms: list[str]) -> tuple[str, str]:
-    said = "; ".join(terms)
-    return f"The passages say: {said}.", said
+    listed = "; ".join(terms)
+    return f"The passages say: {listed}.", listed
 
 
 def answer_line(item: generate.Item, style: str = "reasoning", answer: str | None = None) -> str:
