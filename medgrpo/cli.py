@@ -15,6 +15,7 @@ import textwrap
 import traceback
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
@@ -32,6 +33,7 @@ from medgrpo.config.overrides import quoted
 from medgrpo.config.provenance import CONF
 from medgrpo.config.terminal import printable
 from medgrpo.errors import RunStopped, UserError
+from medgrpo.job import owned, run_job
 from medgrpo.rundir import FORMAT, RunFolder
 from medgrpo.sweep import compare_jobs, hydra_overrides, recorded_overrides
 
@@ -63,12 +65,15 @@ def main(argv: list[str] | None = None, task: Callable[[DictConfig], object] | N
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, whole, instead of being printed
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    sweep = None
+    stack = ExitStack()
     try:
         argv, problems, sweep = _checked(sys.argv[1:] if argv is None else argv)
         if problems:
             return _refuse(problems)
         sys.argv = [sys.argv[0], *argv, *(hydra_overrides(sweep) if sweep else [])]
+        if sweep:
+            stack.enter_context(owned(Path(sweep.folder)))
+            stack.callback(compare_jobs, Path(sweep.folder))
         hydra_main(config_path=str(CONF), config_name="config", version_base="1.3")(started)()
     except (UserError, RunStopped) as error:
         return _report_error(error)
@@ -78,8 +83,7 @@ def main(argv: list[str] | None = None, task: Callable[[DictConfig], object] | N
     except Exception:
         return _failed(argv or [])
     finally:
-        if sweep:
-            compare_jobs(Path(sweep.folder))
+        stack.close()
     return 0
 
 
@@ -90,8 +94,6 @@ def _report_error(error: UserError | RunStopped) -> int:
 
 
 def _task(cfg: DictConfig) -> float:
-    from medgrpo.job import run_job
-
     return run_job(cfg)
 
 
@@ -99,11 +101,14 @@ def _checked(argv: list[str]) -> tuple[list[str], list[str], Sweep | None]:
     """The command in Hydra's words, what is wrong with it, and the sweep that it starts."""
     try:
         args = _parsed(argv)
-        argv = list(_translated(_resumed(argv, args)))
+        folder = _folder_to_resume(args)
+        run = RunFolder(folder) if folder else None
+        recorded = run.settings() if run and run.has_checkpoints else {}
+        argv = list(_translated(_resumed(argv, args, folder) if folder else argv))
         args = _parsed(argv)
     except UserError as error:
         return argv, [str(error)], None
-    return argv, *(([], None) if _is_question(args) else check(args))
+    return argv, *(([], None) if _is_question(args) else check(args, recorded))
 
 
 def _is_question(args: Namespace) -> bool:
@@ -168,17 +173,23 @@ def _translated(argv: list[str]) -> Iterator[str]:
             yield arg
 
 
-def _resumed(argv: list[str], args: Namespace) -> list[str]:
-    """With `resume=FOLDER`, also the overrides that the folder was made with, unless retyped.
+def _folder_to_resume(args: Namespace) -> str | None:
+    """What `resume=` names."""
+    typed = {_key(arg): arg.partition("=")[2] for arg in args.overrides}
+    folder = typed.get("resume") or "null"
+    if folder == "null":
+        return None
+    if "output_dir" in typed:
+        raise UserError("resume: a run resumes in its own folder; leave out output_dir")
+    return folder
+
+
+def _resumed(argv: list[str], args: Namespace, folder: str) -> list[str]:
+    """The command with the overrides that `folder` was made with, unless retyped.
 
     The folder of a sweep makes it a sweep again.
     """
     typed = {_key(arg): arg.partition("=")[2] for arg in args.overrides}
-    folder = typed.get("resume") or "null"
-    if folder == "null":
-        return argv
-    if "output_dir" in typed:
-        raise UserError("resume: a run resumes in its own folder; leave out output_dir")
     _refuse_other_format(Path(folder))
     sweep = recorded_overrides(folder)
     if sweep is not None:

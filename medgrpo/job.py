@@ -6,18 +6,23 @@ changes in the process is put back, so that each gives the results that it would
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import math
 import os
+import platform
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from medgrpo.errors import UserError
+from medgrpo.errors import RunStopped, UserError
 from medgrpo.rundir import RunFolder
 
 log = logging.getLogger(__name__)
@@ -26,13 +31,15 @@ log = logging.getLogger(__name__)
 def run_job(cfg: DictConfig) -> float:
     """Run the job; returns its score (NaN for none). In a sweep, a failure is also logged."""
     if HydraConfig.get().mode != RunMode.MULTIRUN:
-        return _run(cfg)
+        with owned(Path(cfg.output_dir)):
+            return _run(cfg)
     summary = RunFolder(cfg.output_dir).read_summary()
     if cfg.resume and summary.get("status") == "finished":
         log.info("finished already: %s", cfg.output_dir)
         return _score(summary.get("score"))
     try:
-        return _run(cfg)
+        with owned(Path(cfg.output_dir)):
+            return _run(cfg)
     except Exception as error:
         if isinstance(error, UserError):
             log.error("job failed; continuing with the remaining jobs: %s", error)
@@ -40,6 +47,35 @@ def run_job(cfg: DictConfig) -> float:
             log.exception("job failed; continuing with the remaining jobs")
         _let_go(error)
         raise
+
+
+@contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Be the only process that works in `folder`; the lock ends with the process.
+
+    Raises UserError, naming host and process, where another one does. On a file system without
+    locks (some NFS) nothing is held, which is logged.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock, owner = FileLock(folder / ".lock", timeout=0), folder / ".owner"
+    try:
+        lock.acquire()
+        owner.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+    except Timeout:
+        raise UserError(f"output_dir: {owner.read_text('utf-8')} works in {folder}") from None
+    except NotImplementedError:
+        log.warning("no locks here: take care that no other process works in %s", folder)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _tell_how_to_resume(folder: str, what: str) -> None:
+    """Say of a run that ended early how it goes on."""
+    print(f"medgrpo: {what}; to resume: python -m medgrpo resume={folder}", file=sys.stderr)
 
 
 def _let_go(error: BaseException | None) -> None:
@@ -62,6 +98,14 @@ def _run(cfg: DictConfig) -> float:
 
     try:
         score = run(cfg)
+    except (KeyboardInterrupt, SystemExit):
+        _tell_how_to_resume(cfg.output_dir, "interrupted")
+        raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _tell_how_to_resume(cfg.output_dir, "stopped")
+        raise RunStopped(f"{error}. Make room for it") from error
     finally:
         _free_memory()
     if not gc.get_freeze_count():

@@ -15,9 +15,11 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from medgrpo.config.resumed import changes, refused, settings
 from medgrpo.dataset.base import Benchmark
 from medgrpo.dataset.fit import add_prompts, fingerprint
 from medgrpo.dataset.prompt import Prompt
+from medgrpo.errors import UserError
 from medgrpo.evaluation.engines.base import Engine
 from medgrpo.evaluation.export import Export
 from medgrpo.evaluation.heldout import HeldOut
@@ -82,8 +84,7 @@ def run(cfg: DictConfig) -> float:
         data = add_prompts(
             data, prompt, policy.tokenizer, dataset.max_prompt_tokens, dataset.over_length
         )
-        if not folder.passport.exists():
-            folder.write_passport(overrides=overrides(), seed=cfg.seed, dataset=fingerprint(data))
+        record_settings(folder, cfg, fingerprint(data))
 
         config = plain(cfg)
         tracker: Tracker = build(cfg.tracking)
@@ -129,6 +130,32 @@ def build(node: DictConfig | None, **given: Any) -> Any:
     Its values arrive as plain lists and dicts, and its errors as they are raised.
     """
     return node and instantiate(node, _convert_="all", _partial_=True)(**given)
+
+
+def record_settings(folder: RunFolder, cfg: DictConfig, data: dict[str, dict[str, Any]]) -> None:
+    """Write the passport; hold a run that resumes from checkpoints against its own.
+
+    Raises UserError for other training data, or a setting that would hold for a part of it only.
+    """
+    from medgrpo.trainer.manifest import step_of, whole_checkpoint
+
+    now, recorded = settings(cfg), folder.settings()
+    if not (recorded and folder.has_checkpoints):
+        folder.write_passport(overrides=overrides(), config=now, dataset=data)
+        return
+    for problem in refused(recorded, now):
+        raise UserError(f"{problem.key}: {problem.message}")
+    known = folder.read_passport()["dataset"]
+    if other := [split for split in data if data[split] != known.get(split)]:
+        raise UserError(
+            f"dataset: the {' and '.join(other)} rows are not those that this run began with "
+            f"({folder.passport}); put them back, or start a new run with another output_dir"
+        )
+    if changed := changes(recorded, now):
+        log.info("resumes with other settings: %s", ", ".join(
+            f"{key}={value} ({was} before)" for key, (was, value) in changed.items()
+        ))  # fmt: skip
+        folder.record_changes(max(0, step_of(whole_checkpoint(folder))), changed)
 
 
 def trainings_of(

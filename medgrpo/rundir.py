@@ -14,7 +14,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import distributions
@@ -23,9 +23,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from medgrpo import __version__
-from medgrpo.errors import RunStopped
+from medgrpo.errors import RunStopped, UserError
 
-FORMAT = 1  # of a run folder, in its summary; raised when an older one can no longer be resumed
+FORMAT = 2  # of a run folder, in its summary; raised when an older one can no longer be resumed
 
 
 class RunFolder:
@@ -58,6 +58,8 @@ class RunFolder:
 
     def __enter__(self) -> Self:
         """Start (or, in a folder that has been used, start again) under the ids in trackers."""
+        for left in self.path.glob("**/.*.tmp"):  # half a file, by a process that was killed
+            left.unlink()
         known = self.read_summary()
         self.summary |= {key: value for key, value in known.items() if key.endswith("_id")}
         self._start = time.monotonic()
@@ -79,7 +81,8 @@ class RunFolder:
             status = "failed" if isinstance(error, Exception) else "interrupted"
             status = "stopped" if isinstance(error, RunStopped) else status
             text = f"{type(error).__name__}: {error}".removesuffix(": ")
-            self.update_summary(status=status, error=text, wall_seconds=seconds)
+            with suppress(OSError):  # of a full disk, for which the run may have ended
+                self.update_summary(status=status, error=text, wall_seconds=seconds)
 
     def part(self, name: str) -> RunFolder:
         """The folder of an earlier training within this run: its logs, checkpoints and plots."""
@@ -106,7 +109,7 @@ class RunFolder:
         summary = self.read_summary()
         if not summary or summary.get("format") == FORMAT:
             return None
-        passport = json.loads(self.passport.read_text("utf-8")) if self.passport.exists() else {}
+        passport = self.read_passport()
         installed = passport.get("libraries", {}).get("medgrpo", "of unknown version")
         version = summary.get("medgrpo", installed)
         commit = passport.get("git_commit")
@@ -127,27 +130,61 @@ class RunFolder:
         with replacing(self.path / name) as temporary:
             pq.write_table(pa.Table.from_pylist(list(rows)), temporary)
 
-    def write_passport(self, *, overrides: Sequence[str], seed: int, dataset: Any) -> None:
+    def write_passport(
+        self, *, overrides: Sequence[str], config: Mapping[str, Any], dataset: Any
+    ) -> None:
         """What this run is made of, written once before training; a resumed run keeps the first.
 
-        `overrides` are the command's, `dataset` is the caller's fingerprint of the data (JSON).
+        `overrides` are the command's, `config` its settings by dotted key, `dataset` is the
+        caller's fingerprint of the data (both JSON).
         """
         passport = {
             "command": ["python", "-m", "medgrpo", *overrides],
-            "seed": seed,
+            "seed": config["seed"],
+            "config": config,
+            "changes": [],
             "dataset": dataset,
             "python": platform.python_version(),
             "platform": platform.platform(),
             "git_commit": _git_commit(),
             "libraries": _libraries(),
         }
-        self.write_json(self.passport, passport)
+        self.write_json(self.passport, nan_to_null(passport))
 
-    def last_checkpoint(self) -> Path | None:
-        """The complete checkpoint of the highest step: the trainer writes its state file last."""
-        states = self.checkpoints.glob("checkpoint-*/trainer_state.json")
-        complete = [file.parent for file in states]
-        return max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    def read_passport(self) -> dict[str, Any]:
+        """The passport; {} before there is one. UserError for one that cannot be read."""
+        try:
+            return json.loads(self.passport.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.passport} cannot be read ({error}): start a new run") from None
+
+    def settings(self) -> dict[str, Any]:
+        """By dotted key, as its passport has them; {} before there is one."""
+        passport = self.read_passport()
+        changed = {change["key"]: change["to"] for change in passport.get("changes", [])}
+        return passport.get("config", {}) | changed
+
+    def drop_completions(self, step: int) -> None:
+        """Leave out those past `step`, which a resumed run samples again."""
+        for file in self.completions.glob("completions_*.parquet"):
+            if int(file.stem.rpartition("_")[2]) > step:
+                file.unlink()
+
+    @property
+    def has_checkpoints(self) -> bool:
+        """Whether resuming goes on from what was trained under its settings."""
+        return any(self.path.glob("**/checkpoints/checkpoint-*"))
+
+    def record_changes(self, step: int, changes: Mapping[str, tuple[Any, Any]]) -> None:
+        """Add to the passport which settings (was, is) differ in a run that resumes at `step`."""
+        passport = self.read_passport()
+        passport["changes"] += [
+            {"step": step, "key": key, "from": was, "to": now}
+            for key, (was, now) in changes.items()
+        ]
+        self.write_json(self.passport, passport)
 
 
 def nan_to_null(obj: Any) -> Any:

@@ -121,20 +121,10 @@ def test_nested_names_make_their_folder(tmp_path):
     assert table.to_pylist() == [{"completion": "é"}]
 
 
-def test_the_last_checkpoint_is_the_highest_complete_one(tmp_path):
-    folder = RunFolder(tmp_path)
-    assert folder.last_checkpoint() is None
-    for step in (5, 10, 100):
-        (folder.checkpoints / f"checkpoint-{step}").mkdir(parents=True)
-    for step in (5, 10):
-        (folder.checkpoints / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
-    assert folder.last_checkpoint() == tmp_path / "checkpoints" / "checkpoint-10"
-
-
 def test_the_passport_names_command_data_and_libraries_but_no_secret(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-not-for-files")
     folder = RunFolder(tmp_path)
-    folder.write_passport(overrides=["lora.r=16"], seed=7, dataset={"train": "d41d8c"})
+    folder.write_passport(overrides=["lora.r=16"], config={"seed": 7}, dataset={"train": "d41d8c"})
     text = folder.passport.read_text()
     passport = json.loads(text)
     assert passport["command"] == ["python", "-m", "medgrpo", "lora.r=16"]
@@ -156,7 +146,7 @@ def test_the_passport_names_the_commit_of_the_checkout_and_whether_it_was_change
         ).stdout.strip()
 
     def commit_in_passport() -> str | None:
-        folder.write_passport(overrides=[], seed=1, dataset={})
+        folder.write_passport(overrides=[], config={"seed": 1}, dataset={})
         return json.loads(folder.passport.read_text())["git_commit"]
 
     folder = RunFolder(tmp_path / "run")

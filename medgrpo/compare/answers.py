@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from medgrpo.compare.records import RunRecord
+from medgrpo.compare.records import RunRecord, damaged
 from medgrpo.rundir import RunFolder
 
 if TYPE_CHECKING:
@@ -43,6 +43,17 @@ class Question:
     options: list[str]
     answer: str
     answers: dict[int, dict[str, Any]] = field(default_factory=dict)  # text, predicted, score
+
+
+def check_answers(job: RunRecord) -> RunRecord:
+    """The run; a damaged one where its predictions cannot be read."""
+    try:
+        for _, row in _rows(job, "response", "predicted"):
+            _score(job, row)
+            _cut(row["response"])
+    except Exception as error:  # whatever another machine, or a full disk, left there
+        return damaged(job, error)
+    return job
 
 
 def read_answers(jobs: Sequence[RunRecord]) -> Answers:
@@ -100,11 +111,11 @@ def _disputed_keys(answers: Answers) -> list[Key]:
 
 
 def _rows(job: RunRecord, *more: str) -> Iterator[tuple[Key, dict[str, Any]]]:
-    """The predictions after training; nothing for a run that did not come so far."""
+    """The predictions after training; nothing for a run that did not come so far, or is damaged."""
     import pyarrow.parquet as pq
 
     file = RunFolder(job.path).predictions
-    if not file.exists():
+    if job.status == "damaged" or not file.exists():
         return
     wanted = {"id", "question", "options", "answer", job.spec.column, *more}
     columns = [name for name in pq.read_schema(file).names if name in wanted]

@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from medgrpo.compare.answers import Question, most_disputed, read_answers
+from medgrpo.compare.answers import Question, check_answers, most_disputed, read_answers
 from medgrpo.compare.records import RunRecord, read_records
 from medgrpo.compare.settings import Setting, add_contrasts, group_settings
 from medgrpo.compare.statistics import PairedTest, paired_tests, value_of, varying_keys
@@ -94,7 +94,7 @@ def cell(value: Any) -> Any:
 
 def compare(folders: Sequence[str | os.PathLike[str]]) -> Comparison:
     """Compare every run in or below `folders`. UserError where there is none."""
-    settings = group_settings(read_records(folders))
+    settings = group_settings([check_answers(job) for job in read_records(folders)])
     jobs = [job for setting in settings for job in setting.jobs]
     jobs.sort(key=lambda job: (job.test_set, job.score is None))  # those without a score last
     answers = read_answers(jobs)

@@ -1,7 +1,8 @@
 """What a comparison knows of a run: read from its folder alone, whatever became of the run.
 
 A folder that holds nothing but an offline W&B run (`*.wandb`) is read, too. Nothing here trusts a
-run to have ended well: what a missing file would say is not known.
+run to have ended well: what a missing file would say is not known, and a run with a file that
+cannot be read is a row that says so.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from medgrpo.compare.wandb_file import read_wandb
-from medgrpo.config.foreign import inert
+from medgrpo.config.resumed import settings
 from medgrpo.errors import UserError
 from medgrpo.metrics.recorded import Evaluation, MetricSpec
 from medgrpo.rundir import RunFolder
@@ -23,7 +24,6 @@ from medgrpo.tracking.metrics_log import is_reward_mean, read_log
 POINTS = 200  # of a curve; more steps are averaged in bins
 # beside each reward's own
 CURVES = ("reward", "eval_score", "loss", "kl", "entropy", "completions/mean_length")
-NOT_A_SETTING = ("output_dir", "resume", "_wandb")  # of a config: where, and how often, it ran
 
 
 @dataclass
@@ -31,7 +31,8 @@ class RunRecord:
     """One run. None is "not known"; shares are in [0, 1]."""
 
     path: Path
-    status: str  # finished | stopped | failed | interrupted | running | killed | not started
+    # finished | stopped | failed | interrupted | running | killed | not started | damaged
+    status: str
     error: str = ""
     config: dict[str, Any] = field(default_factory=dict)  # resolved, its keys dotted
     typed: dict[str, str] = field(default_factory=dict)  # what was typed for it, or swept
@@ -93,7 +94,23 @@ def _run_folders(folder: Path) -> Iterable[Path]:
     )
 
 
+def damaged(job: RunRecord, error: Exception) -> RunRecord:
+    """What remains of a run of which a file cannot be read: nothing that could be compared."""
+    why = " ".join(f"{type(error).__name__}: {error}".split())
+    return RunRecord(job.path, "damaged", f"a file cannot be read ({why})", name=job.name)
+
+
 def _read_job(path: Path) -> RunRecord:
+    from pydantic import TypeAdapter
+
+    try:
+        values = vars(_read_run(path))
+        return TypeAdapter(RunRecord).validate_python(values)
+    except Exception as error:  # whatever another machine, or a full disk, left there
+        return damaged(RunRecord(path, ""), error)
+
+
+def _read_run(path: Path) -> RunRecord:
     folder = RunFolder(path)
     files = sorted(path.glob("*.wandb"))
     if files and not folder.summary_file.exists():
@@ -142,19 +159,8 @@ def _read_hydra(job: RunRecord) -> None:
     job.choices = {group: str(choice) for group, choice in choices.items() if choice}
     number = (recorded.get("job") or {}).get("num")
     job.number = number if isinstance(number, int) else 0  # "???" outside a sweep
-    job.config = _settings(_yaml(hydra / "config.yaml") or {})
-
-
-def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config flat, with its references resolved: a stranger's, so that nothing is called.
-
-    (output_dir says ${hydra:...}, which lives as the run does.)
-    """
-    from omegaconf import OmegaConf
-
-    kept = {key: value for key, value in config.items() if key not in NOT_A_SETTING}
-    resolved = OmegaConf.to_container(OmegaConf.create(inert(kept)), resolve=True)
-    return flat(resolved)  # type: ignore[arg-type]
+    passport = RunFolder(job.path).settings()
+    job.config = passport or settings(_yaml(hydra / "config.yaml") or {})
 
 
 def _yaml(path: Path) -> Any:
@@ -167,21 +173,6 @@ def _yaml(path: Path) -> Any:
 def _split(override: str) -> tuple[str, str]:
     key, _, value = override.partition("=")
     return key.lstrip("+~"), "left out" if key.startswith("~") else value
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested config with dotted keys; lists are values.
-
-    >>> flat({"lora": {"r": 8}, "tags": ["a"]})
-    {'lora.r': 8, 'tags': ['a']}
-    """
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def _add_curves(job: RunRecord, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -224,7 +215,7 @@ def _read_wandb_job(path: Path, file: Path) -> RunRecord:
     """A run of which only W&B's file is there: everything but predictions."""
     run = read_wandb(file)
     status = {None: "killed", 0: "finished"}.get(run.exit_code, "failed")
-    job = RunRecord(path, status, config=_settings(run.config))
+    job = RunRecord(path, status, config=settings(run.config))
     for key in ("metric", "score", "rows", "unparsed_rate", "judge_cost", "wall_seconds"):
         setattr(job, key, run.summary.get(key, getattr(job, key)))
     direction = run.summary.get("higher_is_better", True)

@@ -10,8 +10,9 @@ import os
 import re
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from hydra.core.config_store import ConfigStore
@@ -32,6 +33,7 @@ from medgrpo.config.overrides import (
     shown,
 )
 from medgrpo.config.provenance import CONF, TYPED, Provenance, problem_line, shown_path
+from medgrpo.config.resumed import refused, settings
 from medgrpo.config.schema import Problem, unknown
 from medgrpo.config.validate import validate
 
@@ -40,10 +42,13 @@ MADE_BY_RUNS = ("summary.json", "multirun.yaml")
 ConfigStore.instance().store(group="profile", name="default", node={"defaults": [PROFILE]})
 
 
-def check(args: Namespace) -> tuple[list[str], Sweep | None]:
+def check(
+    args: Namespace, recorded: Mapping[str, Any] | None = None
+) -> tuple[list[str], Sweep | None]:
     """The problems of a parsed command, one line each, and the sweep that it starts, if any.
 
     A question (`--cfg`, `--info`, `--help`) is refused only when nothing can be composed.
+    `recorded`: settings of the run that is resumed, of which only some may differ.
     """
     in_folder = _problem_lines(_folder_problems(args.config_dir), "--config-dir")
     if in_folder:
@@ -66,7 +71,9 @@ def check(args: Namespace) -> tuple[list[str], Sweep | None]:
         if twice := "; ".join(job for job, count in counts.items() if count > 1):
             again = Problem("sweep", f"the same job more than once: {twice}")
             return _problem_lines([again], TYPED), None
-        refusals = dict.fromkeys(line for job in each for line in _job_problems(args, job))
+        refusals = dict.fromkeys(
+            line for job in each for line in _job_problems(args, job, recorded)
+        )
         return list(refusals), None if refusals else sweep
 
 
@@ -103,7 +110,9 @@ def _file_problems(file: Path) -> Iterator[Problem]:
         yield Problem(shown_path(file), f"cannot be read: {str(error).strip().splitlines()[0]}")
 
 
-def _job_problems(args: Namespace, overrides: list[Override]) -> list[str]:
+def _job_problems(
+    args: Namespace, overrides: list[Override], recorded: Mapping[str, Any] | None
+) -> list[str]:
     mistyped = [*_problem_lines(choice_problems(overrides), TYPED), *_no_profile(overrides)]
     if mistyped:
         return mistyped
@@ -123,6 +132,8 @@ def _job_problems(args: Namespace, overrides: list[Override]) -> list[str]:
     problems = [*_hydra_problems(cfg, place), *validate(cfg)]
     keys = {problem.key for problem in problems}
     problems = [problem for problem in mismatched if problem.key not in keys] + problems
+    if recorded and not problems:
+        problems += refused(recorded, settings(cfg))
     if problems and (traced := _provenance(name, typed, cfg, overrides).lines(problems)):
         return traced
     return [_explained(refusal, overrides)] if refusal else []

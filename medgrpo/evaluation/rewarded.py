@@ -12,6 +12,7 @@ from typing import Any
 
 from medgrpo.dataset.example import Example
 from medgrpo.rewards.base import Reward
+from medgrpo.rewards.contract import check_scores
 
 
 def score_responses(
@@ -31,8 +32,10 @@ def score_responses(
     columns["truncated"] = list(truncated) or [False] * len(rows)
 
     async def scores(reward: Reward) -> list[float | None]:
-        found = reward(completions=list(responses), **columns)
-        return await found if isinstance(found, Awaitable) else found
+        values = reward(completions=list(responses), **columns)
+        values = await values if isinstance(values, Awaitable) else values
+        check_scores(reward, values, len(responses))
+        return values
 
     async def all_scores() -> list[list[float | None]]:
         return await asyncio.gather(*map(scores, rewards))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from medgrpo.dataset.prompt import Prompt
+from medgrpo.errors import UserError
 from medgrpo.model.base import Policy
 from medgrpo.rewards.base import Reward
 from medgrpo.rundir import RunFolder
@@ -117,11 +118,14 @@ class TRLTrainer(Trainer):
 
         from medgrpo.trainer.best import ScoreCallback
         from medgrpo.trainer.callbacks import LogCallback, ProgressCallback
+        from medgrpo.trainer.manifest import ManifestCallback, step_of, whole_checkpoint
+        from medgrpo.trainer.resume import go_on_from
 
         folder = training.folder
-        checkpoint = folder.last_checkpoint()
+        checkpoint = whole_checkpoint(folder)
         metrics = MetricsLog(folder)
-        metrics.truncate(int(checkpoint.name.rpartition("-")[2]) if checkpoint else -1)
+        metrics.truncate(step_of(checkpoint))
+        folder.drop_completions(step_of(checkpoint))
         trainer.remove_callback(PrinterCallback)
         trainer.create_model_card = lambda *_, **__: None  # TRL's, in each checkpoint
         logs = LogCallback(metrics, training.tracker, folder.label)
@@ -129,6 +133,10 @@ class TRLTrainer(Trainer):
         rows = rows.select(range(min(self.validation_rows, len(rows))))
         with closing(ProgressCallback()) as progress:
             scoring = [ScoreCallback(training.score, rows, logs)] if len(rows) else []
-            for callback in (logs, *scoring, *more, progress):
+            for callback in (logs, *scoring, *more, ManifestCallback(), progress):
                 trainer.add_callback(callback)
+            if checkpoint:
+                go_on_from(checkpoint, trainer, getattr(self, "patience", None))
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if not trainer.state.global_step:
+            raise UserError("dataset: too few training rows for one step; give more")

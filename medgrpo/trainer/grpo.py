@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from medgrpo.errors import RunStopped
+from medgrpo.errors import RunStopped, UserError
 from medgrpo.rewards.base import JudgedReward, Reward
 from medgrpo.trainer.base import MANAGED, Training, TRLTrainer
 from medgrpo.trainer.judging import forecast
@@ -60,6 +60,14 @@ class GRPO(TRLTrainer):
             reward_weights=[reward.weight for reward in rewards],
             chat_template_kwargs=training.prompt.chat_template_kwargs,
         )
+        needed = config.generation_batch_size // config.num_generations
+        if len(rows) < needed:
+            raise UserError(
+                f"dataset: {len(rows)} training rows do not fill one batch of {needed} "
+                f"({config.generation_batch_size} completions, {config.num_generations} a row); "
+                "give more rows, or lower trainer.args.gradient_accumulation_steps or "
+                "trainer.args.per_device_train_batch_size"
+            )
         trainer = self.trainer_class(
             model=training.policy.model,
             reward_funcs=list(rewards),

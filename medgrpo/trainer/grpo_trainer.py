@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from trl import GRPOTrainer
 
+from medgrpo.rewards.base import Reward
+from medgrpo.rewards.contract import checked
 from medgrpo.rundir import RunFolder
 from medgrpo.trainer.judging import JudgeWatch, impute_missing, too_few_judged
 
@@ -34,7 +36,9 @@ class RecordingGRPOTrainer(GRPOTrainer):
         super().__init__(*args, **kwargs)
         self._folder = folder
         self._prefilled = prefilled
-        self._watch = JudgeWatch(self.reward_funcs)
+        rewards: list[Reward] = kwargs["reward_funcs"]
+        self._watch = JudgeWatch(rewards)
+        self.reward_funcs = [checked(reward) for reward in rewards]
 
     @property
     def stopped(self) -> str | None:

@@ -46,6 +46,7 @@ class SFT(TRLTrainer):
         from trl import SFTConfig, SFTTrainer
 
         from medgrpo.trainer.best import SCORE, record_best_checkpoint
+        from medgrpo.trainer.manifest import whole_checkpoint
 
         policy, data, folder = training.policy, training.data, training.folder
         by_score = self.args.get("metric_for_best_model") == SCORE
@@ -53,7 +54,7 @@ class SFT(TRLTrainer):
         config = SFTConfig(
             **direction | self.settings(training),
             completion_only_loss=True,
-            eval_on_start=folder.last_checkpoint() is None,
+            eval_on_start=whole_checkpoint(folder) is None,
         )
         trainer = SFTTrainer(
             model=policy.model,

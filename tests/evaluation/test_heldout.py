@@ -109,7 +109,7 @@ class Length(Reward):
     """Called as TRL calls a reward; with a verdict on all but one row."""
 
     def __call__(self, completions: list[str], *, id: list[str], **columns: Any) -> list[Any]:
-        return [None if i == "1" else len(c) for c, i in zip(completions, id, strict=True)]
+        return [None if i == "1" else len(c) / 10 for c, i in zip(completions, id, strict=True)]
 
 
 class Judged(Length):
@@ -121,10 +121,10 @@ def test_rewards_score_the_first_responses(yes_model: Any, tokenizer: Any) -> No
     rewards = [Length(weight=1, name="length"), Judged(weight=1, name="judged")]
     result = evaluate(yes_model, tokenizer, rewards=rewards, reward_rows=4)
     scores = [row["rewards"]["length"] for row in result.predictions]
-    assert scores == [3, None, 3, 3] + [None] * 6
+    assert scores == [0.3, None, 0.3, 0.3] + [None] * 6
     assert result.metrics["rewards"] == {
         "judged": {"n": 4, "mean": 0.5},
-        "length": {"n": 3, "mean": 3.0},
+        "length": {"n": 3, "mean": pytest.approx(0.3)},
     }
     assert result.rows("after")[0]["reward/judged"] == 0.5
 

@@ -81,7 +81,7 @@ def finished_run(
     (path / ".hydra").mkdir()
     (path / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
     (path / ".hydra" / "hydra.yaml").write_text(yaml.safe_dump(hydra))
-    folder.write_passport(overrides=[], seed=1, dataset={})
+    folder.write_passport(overrides=[], config={"seed": 1}, dataset={})
     return folder
 
 

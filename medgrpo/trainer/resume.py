@@ -1,0 +1,44 @@
+"""Training goes on where its last checkpoint left it, and not at all where that was the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from medgrpo.errors import UserError
+
+
+def go_on_from(checkpoint: Path, trainer: Trainer, patience: int | None = None) -> None:
+    """Prepare a trainer that is about to be resumed from `checkpoint`.
+
+    transformers takes one step more when it is resumed after its last: that is made none. It also
+    looks for the best checkpoint where the folder lay when it was written.
+    """
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    args = trainer.args
+    stopped = state.stateful_callbacks.get("EarlyStoppingCallback", {}).get("attributes", {})
+    waited = stopped.get("early_stopping_patience_counter", 0)
+    if state.global_step == args.max_steps or (patience is not None and waited >= patience):
+        args.max_steps, args.num_train_epochs = -1, 0
+    trainer.add_callback(_BestWhereItLies(checkpoint.parent))
+
+
+class _BestWhereItLies(TrainerCallback):
+    """A checkpoint's state names the best one by the path that it had."""
+
+    def __init__(self, checkpoints: Path) -> None:
+        self._checkpoints = checkpoints
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if not (args.load_best_model_at_end and state.best_global_step):
+            return
+        best = self._checkpoints / f"checkpoint-{state.best_global_step}"
+        if not best.is_dir():
+            raise UserError(
+                f"resume: {best}, the best checkpoint so far, is gone; put it back, or start anew"
+            )
+        state.best_model_checkpoint = str(best)
