@@ -6,7 +6,6 @@ changes in the process is put back, so that each gives the results that it would
 
 from __future__ import annotations
 
-import errno
 import gc
 import logging
 import math
@@ -41,7 +40,7 @@ def run_job(cfg: DictConfig) -> float:
         with owned(Path(cfg.output_dir)):
             return _run(cfg)
     except Exception as error:
-        if isinstance(error, UserError):
+        if isinstance(error, UserError | RunStopped):
             log.error("job failed; continuing with the remaining jobs: %s", error)
         else:
             log.exception("job failed; continuing with the remaining jobs")
@@ -64,18 +63,15 @@ def owned(folder: Path) -> Iterator[None]:
         lock.acquire()
         owner.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
     except Timeout:
-        raise UserError(f"output_dir: {owner.read_text('utf-8')} works in {folder}") from None
+        known = owner.read_text("utf-8") if owner.exists() else ""
+        raise UserError(f"output_dir: {known or 'another process'} works in {folder}") from None
     except NotImplementedError:
         log.warning("no locks here: take care that no other process works in %s", folder)
     try:
         yield
     finally:
+        owner.unlink(missing_ok=True)
         lock.release()
-
-
-def _tell_how_to_resume(folder: str, what: str) -> None:
-    """Say of a run that ended early how it goes on."""
-    print(f"medgrpo: {what}; to resume: python -m medgrpo resume={folder}", file=sys.stderr)
 
 
 def _let_go(error: BaseException | None) -> None:
@@ -90,22 +86,18 @@ def _run(cfg: DictConfig) -> float:
     if not sys.stderr.isatty():  # bars are for people; read by the libraries on import
         for library in ("HF_HUB", "HF_DATASETS"):
             os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")
-    if cfg.launch.nproc_per_node > 1 or cfg.launch.own_process:
-        from medgrpo.launch import run_apart
-
-        return _score(run_apart(cfg).get("score"))
-    from medgrpo.run import run
-
     try:
+        if cfg.launch.nproc_per_node > 1 or cfg.launch.own_process:
+            from medgrpo.launch import run_apart
+
+            return _score(run_apart(cfg).get("score"))
+        from medgrpo.run import run
+
         score = run(cfg)
     except (KeyboardInterrupt, SystemExit):
-        _tell_how_to_resume(cfg.output_dir, "interrupted")
+        resume = f"python -m medgrpo resume={cfg.output_dir}"
+        print(f"medgrpo: interrupted; to resume: {resume}", file=sys.stderr)
         raise
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        _tell_how_to_resume(cfg.output_dir, "stopped")
-        raise RunStopped(f"{error}. Make room for it") from error
     finally:
         _free_memory()
     if not gc.get_freeze_count():

@@ -8,6 +8,7 @@ be replayed.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -25,6 +26,7 @@ from typing import Any, Self
 from medgrpo import __version__
 from medgrpo.errors import RunStopped, UserError
 
+RESERVED = 1 << 18  # bytes
 FORMAT = 2  # of a run folder, in its summary; raised when an older one can no longer be resumed
 
 
@@ -34,7 +36,7 @@ class RunFolder:
     `with RunFolder(path) as folder` writes status `running` at once. At the end it is `finished`,
     `stopped` (by a limit of the user's, told in `error`), `failed` (with `error`) or `interrupted`
     (Ctrl-C, SIGTERM turned into SystemExit), with `wall_seconds` of this process. Exceptions pass
-    through.
+    through, but for a full disk, which is a limit: RunStopped.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -54,6 +56,7 @@ class RunFolder:
         self.report = self.path / "report.html"
         self.label = ""  # of the metrics of a part, in a tracker
         self.summary: dict[str, Any] = {}  # what run.py and trackers add: score, wandb_id
+        self._reserve = self.path / ".reserve"  # room for a last word on a disk that is full
         self._start = 0.0
 
     def __enter__(self) -> Self:
@@ -66,6 +69,7 @@ class RunFolder:
         started = datetime.now(UTC).isoformat(timespec="seconds")
         process = f"{platform.node()}:{os.getpid()}"
         self.update_summary(status="running", started=started, process=process)
+        self._reserve.write_bytes(bytes(RESERVED))
         return self
 
     def __exit__(
@@ -75,14 +79,21 @@ class RunFolder:
         traceback: TracebackType | None,
     ) -> None:
         seconds = round(time.monotonic() - self._start, 1)
+        self._reserve.unlink(missing_ok=True)
         if error is None:
             self.update_summary(status="finished", wall_seconds=seconds)
-        else:
-            status = "failed" if isinstance(error, Exception) else "interrupted"
-            status = "stopped" if isinstance(error, RunStopped) else status
-            text = f"{type(error).__name__}: {error}".removesuffix(": ")
-            with suppress(OSError):  # of a full disk, for which the run may have ended
-                self.update_summary(status=status, error=text, wall_seconds=seconds)
+            return
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full:
+            resume = f"python -m medgrpo resume={self.path}"
+            error = RunStopped(f"{error}; make room, then resume with: {resume}")
+        status = "failed" if isinstance(error, Exception) else "interrupted"
+        status = "stopped" if isinstance(error, RunStopped) else status
+        text = f"{type(error).__name__}: {error}".removesuffix(": ")
+        with suppress(OSError):  # somebody else took the room
+            self.update_summary(status=status, error=text, wall_seconds=seconds)
+        if full:
+            raise error
 
     def part(self, name: str) -> RunFolder:
         """The folder of an earlier training within this run: its logs, checkpoints and plots."""

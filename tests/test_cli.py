@@ -147,6 +147,7 @@ SPELLING = [
     bad("--config-path=mine", "--config-path", "--config-dir"),
     bad("resume=nowhere", "resume", "no run folder"),
     bad("output_dir=", "output_dir", "empty"),
+    bad("output_dir=/proc/x", "output_dir", "/proc is no folder that can be written to"),
 ]
 FILES = [
     bad("--config-dir nowhere", "--config-dir", "nowhere"),

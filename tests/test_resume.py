@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
-from conftest import run_medgrpo, same_results
+from conftest import ROOT, run_medgrpo, same_results, start
 from omegaconf import OmegaConf
 
 from medgrpo import job, run
-from medgrpo.errors import RunStopped
 from medgrpo.job import owned
 from medgrpo.trainer.manifest import write_manifest
 
@@ -98,6 +99,7 @@ def test_lost_overrides_are_no_defaults(cut, medgrpo):
     assert "trainer.args.lr_scheduler_type" in done.stderr
 
 
+@pytest.mark.slow
 def test_other_training_rows_are_refused(cut, medgrpo):
     passport = json.loads((cut / "passport.json").read_text())
     passport["dataset"]["train"]["sha256"] = "0"
@@ -134,6 +136,7 @@ def test_a_moved_sft_keeps_its_best_checkpoint(sft_run, tmp_path, medgrpo):
         assert (moved / name).read_bytes() == (sft_run / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_a_lost_best_checkpoint_is_no_other(sft_run, tmp_path, medgrpo):
     moved = shutil.copytree(sft_run, tmp_path / "moved")
     best = json.loads((moved / "best.json").read_text())["step"]
@@ -141,6 +144,22 @@ def test_a_lost_best_checkpoint_is_no_other(sft_run, tmp_path, medgrpo):
     done = medgrpo("resume=moved", "export.merged=false", "evaluation.samples=0")
     assert done.returncode == 2
     assert f"checkpoint-{best}, the best checkpoint so far, is gone" in done.stderr
+
+
+def test_of_two_commands_in_one_folder_one_runs(tmp_path):
+    command = [*SHORT, *PLAIN, "output_dir=one"]
+    both = [start(tmp_path, *command), start(tmp_path, *command)]
+    loser = None
+    while loser is None:
+        loser = next((process for process in both if process.poll() is not None), None)
+        time.sleep(0.1)
+    assert loser.returncode == 2
+    printed = loser.stdout.read()
+    assert "works in" in printed or "holds a run" in printed
+    winner = both[both[0] is loser]
+    winner.terminate()
+    assert "to resume: python -m medgrpo resume=" in winner.communicate()[0]
+    assert winner.returncode == 143
 
 
 def test_a_folder_has_one_owner(cut, medgrpo):
@@ -174,11 +193,35 @@ def test_a_stopped_run_says_how_it_is_resumed(monkeypatch, capsys, stop):
     assert "interrupted; to resume: python -m medgrpo resume=somewhere" in capsys.readouterr().err
 
 
-def test_a_full_disk_is_one_line(monkeypatch, capsys):
-    end_with(monkeypatch, OSError(errno.ENOSPC, "No space left on device", "metrics.jsonl"))
-    with pytest.raises(RunStopped, match=r"No space left on device: 'metrics.jsonl'"):
-        job._run(CONFIG)
-    assert "to resume: python -m medgrpo resume=somewhere" in capsys.readouterr().err
+FILL = """
+import sys
+from medgrpo.rundir import RunFolder
+with RunFolder(sys.argv[1]) as folder, open(folder.path / "big", "wb", buffering=0) as file:
+    while True:
+        file.write(bytes(4096))
+"""
+
+
+def test_a_full_disk_stops_the_run_and_is_noted(tmp_path):
+    mount = f"mount -t tmpfs -o size=1m small {tmp_path} && "
+    shell = mount + f'{sys.executable} -c "$1" {tmp_path}; cat {tmp_path}/summary.json'
+    command = ["unshare", "-rm", "sh", "-c", shell, "sh", FILL]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    if "Operation not permitted" in done.stderr:
+        pytest.skip("may not mount a small disk here")
+    assert "RunStopped: [Errno 28] No space left on device" in done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["status"] == "stopped"
+    assert f"make room, then resume with: python -m medgrpo resume={tmp_path}" in summary["error"]
+
+
+@pytest.mark.slow
+def test_lost_rows_of_the_log_are_noticed(cut, medgrpo):
+    lines = (cut / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (cut / "metrics.jsonl").write_text("".join(lines[1:]))
+    done = medgrpo("resume=cut")
+    assert done.returncode == 2
+    assert "metrics.jsonl has lost what was logged at step 1;" in done.stderr
 
 
 CONFIG = OmegaConf.create(

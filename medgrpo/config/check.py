@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -162,10 +163,9 @@ def _hydra_problems(cfg: DictConfig, place: DictConfig) -> Iterator[Problem]:
         folder = Path(place.dir).absolute()
     except OmegaConfBaseException:  # refers to what Hydra knows only later
         return
-    there = next(path for path in (folder, *folder.parents) if path.exists())
     if not place.dir.strip():
         yield Problem("output_dir", "is empty; name a folder")
-    elif not there.is_dir() or not os.access(there, os.W_OK):
+    elif there := _no_room(folder):
         yield Problem("output_dir", f"cannot be made: {there} is no folder that can be written to")
     elif not cfg.get("resume") and any((folder / file).exists() for file in MADE_BY_RUNS):
         yield Problem(
@@ -173,6 +173,16 @@ def _hydra_problems(cfg: DictConfig, place: DictConfig) -> Iterator[Problem]:
             f"{shown_path(folder)} holds a run or sweep; resume={shown_path(folder)} "
             "resumes it, another name starts a new one",
         )
+
+
+def _no_room(folder: Path) -> Path | None:
+    """The nearest folder that exists, if nothing can be made in it; /proc refuses only then."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".medgrpo-", dir=there))
+    except OSError:
+        return there
+    return None
 
 
 def _explained(error: Exception, overrides: Sequence[Override]) -> str:

@@ -5,6 +5,7 @@ A run's passport holds its settings; those of the command that resumes it are he
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -29,13 +30,21 @@ _MISSING = object()
 def settings(config: Mapping[str, Any] | DictConfig) -> dict[str, Any]:
     """The config flat, with its references resolved, and nothing called.
 
-    What a resolver would read (`${oc.env:KEY}`) is no setting, and may be a secret: it stays as it
-    is written.
+    What a resolver reads (`${oc.env:KEY}`) may be a secret: it stays as it is written. In a
+    DictConfig, which is this machine's own, it is read, and the start of its SHA-256 added.
     """
-    plain = OmegaConf.to_container(config) if isinstance(config, DictConfig) else config
-    kept = {key: value for key, value in plain.items() if key not in NOT_A_SETTING}  # type: ignore[union-attr]
+    own = isinstance(config, DictConfig)
+    plain: Any = OmegaConf.to_container(config) if own else config
+    kept = {key: value for key, value in plain.items() if key not in NOT_A_SETTING}
     resolved = OmegaConf.to_container(OmegaConf.create(inert(kept)), resolve=True)
-    return flat(resolved)  # type: ignore[arg-type]
+    values = flat(resolved)  # type: ignore[arg-type]
+    for key, written in flat(kept).items() if own else ():
+        if inert(written) != written:
+            read = OmegaConf.select(config, key)
+            read = OmegaConf.to_container(read, resolve=True) if OmegaConf.is_config(read) else read
+            digest = hashlib.sha256(str(read).encode()).hexdigest()
+            values[key] = f"{values[key]} (sha256 {digest[:8]})"
+    return values
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

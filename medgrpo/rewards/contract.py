@@ -17,6 +17,8 @@ def check_scores(reward: Reward, scores: Sequence[Any], completions: int) -> Non
     A NaN would count as a missing verdict, and a 7 would outweigh all other rewards.
     """
     name = reward.__name__
+    if not hasattr(scores, "__len__"):
+        raise UserError(f"rewards.{name}: gave {scores!r}; a list of scores is needed")
     if len(scores) != completions:
         raise UserError(f"rewards.{name}: gave {len(scores)} scores for {completions} completions")
     for score in scores:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from medgrpo.errors import UserError
 from medgrpo.rundir import RunFolder, nan_to_null, replacing
 
 # transformers' train_loss is of the steps since the last resume, as is num_tokens of TRL's SFT.
@@ -28,6 +29,11 @@ def is_telemetry(name: str) -> bool:
     return bool(_TELEMETRY.search(name))
 
 
+def is_metric(name: str) -> bool:
+    """Whether a value is worth a row of metrics.jsonl: step and epoch alone are not."""
+    return name not in ("step", "epoch") and not is_telemetry(name)
+
+
 def is_reward_mean(key: str) -> bool:
     """Whether a logged value is the mean of one reward: `rewards/<name>/mean`."""
     return key.startswith("rewards/") and key.endswith("/mean")
@@ -39,8 +45,18 @@ def reward_name(key: str) -> str:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The rows of a log, whole lines only; [] when the run never wrote one."""
-    return json.loads(b"[" + b",".join(_lines(path)) + b"]")
+    """The rows of a log, whole lines only; [] when the run never wrote one.
+
+    Raises UserError for a line that is no row.
+    """
+    rows = []
+    for number, line in enumerate(_lines(path), 1):
+        try:
+            rows.append(json.loads(line))
+            rows[-1]["step"]
+        except (ValueError, LookupError, TypeError):
+            raise UserError(f"{path}: line {number} is damaged; put the file back") from None
+    return rows
 
 
 class MetricsLog:
@@ -69,7 +85,8 @@ class MetricsLog:
     def truncate(self, step: int) -> None:
         """Drop the rows past `step`: what a killed run logged after its last checkpoint."""
         for path in self._paths:
-            _rewrite(path, [line for line in _lines(path) if json.loads(line)["step"] <= step])
+            rows = zip(_lines(path), read_log(path), strict=True)
+            _rewrite(path, [line for line, row in rows if row["step"] <= step])
 
 
 def _lines(path: Path) -> list[bytes]:

@@ -136,7 +136,8 @@ class TRLTrainer(Trainer):
             for callback in (logs, *scoring, *more, ManifestCallback(), progress):
                 trainer.add_callback(callback)
             if checkpoint:
-                go_on_from(checkpoint, trainer, getattr(self, "patience", None))
+                patience = getattr(self, "patience", None)
+                go_on_from(checkpoint, trainer, folder.metrics, patience)
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if not trainer.state.global_step:
             raise UserError("dataset: too few training rows for one step; give more")

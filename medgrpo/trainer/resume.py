@@ -8,15 +8,23 @@ from typing import Any
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from medgrpo.errors import UserError
+from medgrpo.tracking.metrics_log import is_metric, read_log
 
 
-def go_on_from(checkpoint: Path, trainer: Trainer, patience: int | None = None) -> None:
+def go_on_from(checkpoint: Path, trainer: Trainer, log: Path, patience: int | None = None) -> None:
     """Prepare a trainer that is about to be resumed from `checkpoint`.
 
     transformers takes one step more when it is resumed after its last: that is made none. It also
-    looks for the best checkpoint where the folder lay when it was written.
+    looks for the best checkpoint where the folder lay when it was written. Raises UserError where
+    rows of `log` are gone that the checkpoint knows of.
     """
     state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    logged = {row["step"] for row in state.log_history if any(map(is_metric, row))}
+    if lost := sorted(logged - {row["step"] for row in read_log(log)}):
+        raise UserError(
+            f"resume: {log} has lost what was logged at step {lost[0]}; put the file back, or "
+            "start a new run"
+        )
     args = trainer.args
     stopped = state.stateful_callbacks.get("EarlyStoppingCallback", {}).get("attributes", {})
     waited = stopped.get("early_stopping_patience_counter", 0)

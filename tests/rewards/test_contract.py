@@ -47,6 +47,8 @@ def ask(reward):
         ([0.5, -0.1], "-0.1"),
         ([0.5, float("inf")], "inf"),
         ([0.5], "1 scores for 2 completions"),
+        (None, "None; a list of scores is needed"),
+        (iter([0.5, 0.5]), "iterator"),
     ],
 )
 def test_what_is_no_score_is_refused(kind, scores, named):
