@@ -8,7 +8,7 @@ import random
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -16,7 +16,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from medgrpo.config.resumed import changes, refused, settings
-from medgrpo.dataset.base import Benchmark
+from medgrpo.dataset.base import SHOWN, Benchmark
+from medgrpo.dataset.example import Example, as_read
 from medgrpo.dataset.fit import add_prompts, fingerprint
 from medgrpo.dataset.prompt import Prompt
 from medgrpo.errors import UserError
@@ -41,6 +42,9 @@ from medgrpo.tracking.base import Tracker
 from medgrpo.tracking.mirror import tracked
 from medgrpo.tracking.names import swept_overrides
 from medgrpo.trainer.base import Trainer, Training
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +88,7 @@ def run(cfg: DictConfig) -> float:
         data = add_prompts(
             data, prompt, policy.tokenizer, dataset.max_prompt_tokens, dataset.over_length
         )
-        record_settings(folder, cfg, fingerprint(data))
+        record_settings(folder, cfg, data)
 
         config = plain(cfg)
         tracker: Tracker = build(cfg.tracking)
@@ -132,21 +136,22 @@ def build(node: DictConfig | None, **given: Any) -> Any:
     return node and instantiate(node, _convert_="all", _partial_=True)(**given)
 
 
-def record_settings(folder: RunFolder, cfg: DictConfig, data: dict[str, dict[str, Any]]) -> None:
+def record_settings(folder: RunFolder, cfg: DictConfig, data: DatasetDict) -> None:
     """Write the passport; hold a run that resumes from checkpoints against its own.
 
     Raises UserError for other training data, or a setting that would hold for a part of it only.
     """
     from medgrpo.trainer.manifest import step_of, whole_checkpoint
 
-    now, recorded = settings(cfg), folder.settings()
+    now, recorded, prints = settings(cfg), folder.settings(), fingerprint(data)
     if not (recorded and folder.has_checkpoints):
-        folder.write_passport(overrides=overrides(), config=now, dataset=data)
+        rows = [as_read(cast(Example, row)) for row in data["train"].take(SHOWN)]
+        folder.write_passport(overrides=overrides(), config=now, dataset=prints, rows=rows)
         return
     for problem in refused(recorded, now):
         raise UserError(f"{problem.key}: {problem.message}")
     known = folder.read_passport()["dataset"]
-    if other := [split for split in data if data[split] != known.get(split)]:
+    if other := [split for split in prints if prints[split] != known.get(split)]:
         raise UserError(
             f"dataset: the {' and '.join(other)} rows are not those that this run began with "
             f"({folder.passport}); put them back, or start a new run with another output_dir"

@@ -142,12 +142,17 @@ class RunFolder:
             pq.write_table(pa.Table.from_pylist(list(rows)), temporary)
 
     def write_passport(
-        self, *, overrides: Sequence[str], config: Mapping[str, Any], dataset: Any
+        self,
+        *,
+        overrides: Sequence[str],
+        config: Mapping[str, Any],
+        dataset: Any,
+        rows: Sequence[str] = (),
     ) -> None:
         """What this run is made of, written once before training; a resumed run keeps the first.
 
         `overrides` are the command's, `config` its settings by dotted key, `dataset` is the
-        caller's fingerprint of the data (both JSON).
+        caller's fingerprint of the data (both JSON), `rows` some of its rows as they were read.
         """
         passport = {
             "command": ["python", "-m", "medgrpo", *overrides],
@@ -155,6 +160,7 @@ class RunFolder:
             "config": config,
             "changes": [],
             "dataset": dataset,
+            "rows": list(rows),
             "python": platform.python_version(),
             "platform": platform.platform(),
             "git_commit": _git_commit(),

@@ -33,14 +33,14 @@ def settings(config: Mapping[str, Any] | DictConfig) -> dict[str, Any]:
     What a resolver reads (`${oc.env:KEY}`) may be a secret: it stays as it is written. In a
     DictConfig, which is this machine's own, it is read, and the start of its SHA-256 added.
     """
-    own = isinstance(config, DictConfig)
-    plain: Any = OmegaConf.to_container(config) if own else config
+    own = config if isinstance(config, DictConfig) else None
+    plain: Any = config if own is None else OmegaConf.to_container(own)
     kept = {key: value for key, value in plain.items() if key not in NOT_A_SETTING}
     resolved = OmegaConf.to_container(OmegaConf.create(inert(kept)), resolve=True)
     values = flat(resolved)  # type: ignore[arg-type]
-    for key, written in flat(kept).items() if own else ():
-        if inert(written) != written:
-            read = OmegaConf.select(config, key)
+    for key, written in flat(kept).items():
+        if own is not None and inert(written) != written:
+            read = OmegaConf.select(own, key)
             read = OmegaConf.to_container(read, resolve=True) if OmegaConf.is_config(read) else read
             digest = hashlib.sha256(str(read).encode()).hexdigest()
             values[key] = f"{values[key]} (sha256 {digest[:8]})"

@@ -14,9 +14,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
-from annotated_types import Ge
+from annotated_types import Ge, Interval
 
-from medgrpo.dataset.example import Example
+from medgrpo.dataset.example import Example, as_read
 from medgrpo.dataset.hygiene import (
     balance_line,
     balanced,
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 SAMPLES = Path(__file__).parent / "samples"
 SHUFFLE_SEED = 3407
+SHOWN = 3  # rows, for a person to see that they are read rightly
 BATCH = 1000  # rows parsed at a time, so that few exist as Python objects at once
 
 
@@ -62,7 +63,8 @@ class MedicalDataset(Benchmark):
 
     `primary_metric` names the metric that decides between runs (a key of the config's `metrics`),
     `answer_with` tells the model what an answer looks like, `max_prompt_tokens` bounds the
-    rendered prompt.
+    rendered prompt. A file of which `drop_limit` or more cannot be used for one reason is refused:
+    it is probably read wrongly.
     """
 
     name: ClassVar[str]  # folder of the embedded sample
@@ -85,6 +87,7 @@ class MedicalDataset(Benchmark):
     limit: Annotated[int, Ge(1)] | None = None  # first rows of train, None for all
     shuffle: bool = False  # train in another order, before `limit`
     balance: bool = False  # as many training rows of each label as of the rarest
+    drop_limit: Annotated[float, Interval(gt=0, le=1)] = 0.25  # share of a file's rows, see below
 
     @property
     def hub_id(self) -> str | None:
@@ -108,6 +111,8 @@ class MedicalDataset(Benchmark):
             log.info("dataset: %s", line)
         counts = ", ".join(f"{len(rows)} {split}" for split, rows in splits.items())
         log.info("dataset: %s from %s: %s rows", self.name, self.source, counts)
+        for row in splits["train"].slice(0, SHOWN).to_pylist():
+            log.info("dataset: row %s", as_read(row))
         return DatasetDict(
             {split: dataset(rows.drop_columns("words")) for split, rows in splits.items()}
         )
@@ -188,15 +193,20 @@ class MedicalDataset(Benchmark):
         table = pa.concat_tables(parts)
         dropped = dropped_rows(table)
         reasons = (f"{len(rows)} ({why}; first: row {rows[0]})" for why, rows in dropped.items())
-        said = ", ".join(reasons)
+        listed = ", ".join(reasons)
         gone = [row - 1 for rows in dropped.values() for row in rows]
         if len(gone) == len(table):
             raise UserError(
                 f"{where}: no usable row. {self.name} expects {', '.join(self.fields)}; "
-                f"row 1 has {', '.join(map(str, first[0])) or 'nothing'}. Dropped: {said}"
+                f"row 1 has {', '.join(map(str, first[0])) or 'nothing'}. Dropped: {listed}"
             )
-        if said:
-            log.warning("dataset: %s: dropped %s", where, said)
+        if any(len(rows) >= self.drop_limit * len(table) for rows in dropped.values()):
+            raise UserError(
+                f"{where}: {len(gone)} of {len(table)} rows cannot be used: {listed}. Probably the "
+                "file is read wrongly; if not, allow it with dataset.drop_limit=1"
+            )
+        if listed:
+            log.warning("dataset: %s: dropped %s", where, listed)
         return without(table.drop_columns("dropped"), gone)
 
     def parse_batch(self, batch: Batch, numbers: Sequence[int]) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TypedDict
 
 LETTERS = "ABCDEFGHIJ"
@@ -26,6 +27,14 @@ class Example(TypedDict):
 def option_line(row: Example, letter: str) -> str:
     """`"B"` -> `"B) option text"`: how prompts show an option and how answers repeat it."""
     return f"{letter}) {row['options'][LETTERS.index(letter)]}"
+
+
+def as_read(row: Example) -> str:
+    """The row on a few lines for a person: id, question (cut), lettered options, gold answer."""
+    options = [option_line(row, LETTERS[place]) for place in range(len(row["options"]))]
+    parts = [" ".join(row["question"].split()), *options, f"gold: {gold_text(row)}"]
+    lines = (textwrap.shorten(part, 72, placeholder=" ...") for part in parts)
+    return "\n    ".join((row["id"], *lines))
 
 
 def gold_text(row: Example) -> str:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+OFFICIAL = "official"  # the keys of test_ground_truth.json (github pubmedqa/pubmedqa 1cbae8e)
+
 
 @dataclass(kw_only=True)
 class PubMedQA(MedicalDataset):
@@ -46,7 +48,7 @@ class PubMedQA(MedicalDataset):
         "test": r"(.*[_-])?test(_set)?|ori_pqal",
     }
 
-    test_ids: str | None = None  # the benchmark's test_ground_truth.json, {PMID: decision}
+    test_ids: str | None = OFFICIAL  # or a FILE as test_ground_truth.json, {PMID: decision}
 
     def read(self, file: Path) -> Iterable[Record]:
         if file.suffix.lower() != ".json":
@@ -79,8 +81,8 @@ class PubMedQA(MedicalDataset):
         }
         if not self.test_ids:
             log.warning(
-                "dataset.test_ids is not given: all %d labelled rows are the test split. Published "
-                "accuracies are of 500 of them, those of the benchmark's test_ground_truth.json",
+                "dataset.test_ids=null: all %d labelled rows are the test split. Published "
+                "accuracies are of 500 of them, dataset.test_ids=official",
                 splits["test"].num_rows,
             )
         return self._official(splits)
@@ -121,23 +123,33 @@ class PubMedQA(MedicalDataset):
     def _official(self, splits: dict[str, pa.Table]) -> dict[str, pa.Table]:
         """The test split restricted to `test_ids`; other labelled rows are for validation.
 
-        Without a test split, `test_ids` are taken from train.
+        Without a test split, `test_ids` are taken from train. Where none of the official ones is
+        here (the sample, folds of the other 500 rows), the splits stay as they are.
         """
         if not self.test_ids:
             return splits
         import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
 
-        wanted = read_json(Path(self.test_ids))
+        ids = self._test_ids()
         pool = "test" if "test" in splits else "train"
-        ids = splits[pool].column("id").to_pylist()
-        missing = set(map(str, wanted)) - set(ids)
-        if missing or not wanted:
+        among = {
+            split: np.asarray(pc.is_in(rows.column("id"), value_set=pa.array(ids, pa.string())))
+            for split, rows in splits.items()
+        }
+        there = {split: int(found.sum()) for split, found in among.items() if found.any()}
+        if self.test_ids == OFFICIAL and not there:
+            log.info("dataset: none of these rows is of PubMedQA's official test")
+            return splits
+        if not ids or there != {pool: len(ids)}:
+            found = ", ".join(f"{n} among {split}" for split, n in there.items()) or "none is here"
             raise UserError(
-                f"dataset.test_ids: {len(missing)} of the {len(wanted)} ids of {self.test_ids} are "
-                f"not among the {len(ids)} {pool} rows, for example {next(iter(missing), None)!r}"
+                f"dataset.test_ids: the {len(ids)} ids of {self.test_ids} should be among the "
+                f"{pool} rows: {found}; give all of these rows, or dataset.test_ids=null to take "
+                "the splits as they are"
             )
-        official = np.isin(ids, [str(pmid) for pmid in wanted])
-        parts = (official, ~official)
+        parts = (among[pool], ~among[pool])
         inside, outside = (select(splits[pool], np.flatnonzero(part)) for part in parts)
         splits = {**splits, "test": inside}
         if outside.num_rows and pool == "train":
@@ -145,6 +157,11 @@ class PubMedQA(MedicalDataset):
         elif outside.num_rows:
             splits.setdefault("validation", outside)
         return splits
+
+    def _test_ids(self) -> list[str]:
+        if self.test_ids == OFFICIAL:
+            return Path(__file__).with_name("pubmedqa_test_ids.txt").read_text("utf-8").split()
+        return [str(pmid) for pmid in read_json(Path(str(self.test_ids)))]
 
 
 def in_hub_schema(found: pa.Schema) -> bool:

@@ -21,13 +21,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from medgrpo.dataset.base import MedicalDataset
 from medgrpo.dataset.example import LETTERS, Example
 from medgrpo.dataset.read import read_records
-from medgrpo.dataset.record import Dropped, Record, optional_text, text, texts
+from medgrpo.dataset.record import Batch, Dropped, Record, optional_text, text, texts
 from medgrpo.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(kw_only=True)
@@ -38,7 +41,8 @@ class Table(MedicalDataset):
 
     question: str
     answer: str
-    answer_is: Literal["letter", "index", "number", "text"]  # index from 0, number from 1
+    # index counts from 0 and number from 1, and a row has to show it, or it is said to be sure
+    answer_is: Literal["letter", "index", "number", "text", "index_from_0", "index_from_1"]
     options: str | list[str] | None = None  # a column of lists or objects, or one column an option
     labels: list[str] | None = None  # the answers there are, where there are no options
     context: str | None = None  # a passage or a list of them
@@ -51,6 +55,7 @@ class Table(MedicalDataset):
             raise UserError("dataset.source: a table has no sample; use path or hub")
         if self.answer_is != "text" and not self.options and not self.labels:
             raise UserError(f"dataset.answer_is: {self.answer_is} needs dataset.options or .labels")
+        self._shown: set[int] = set()  # from what the answers are seen to count: 0, 1
 
     @property
     def fields(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -61,6 +66,45 @@ class Table(MedicalDataset):
 
     def read(self, file: Path) -> Iterable[Record]:
         return read_records(file, self.columns)
+
+    def files(self) -> dict[str, pa.Table]:
+        return self._proven(super().files())
+
+    def hub(self) -> dict[str, pa.Table]:
+        return self._proven(super().hub())
+
+    def parse_batches(self, batches: Iterable[Batch], where: str) -> pa.Table:
+        """As `MedicalDataset.parse_batches`. UserError for answers that count from elsewhere."""
+        try:
+            return super().parse_batches(batches, where)
+        finally:  # this is why rows were dropped
+            other = 1 - self._first
+            if self._is_index and self._shown == {other}:
+                seen = "0" if other == 0 else "the number of the options"
+                raise UserError(
+                    f"dataset.answer_is: {self.answer_is} counts from {self._first}, but rows of "
+                    f"{where} have {seen} in column {self.answer} and none has what would prove "
+                    f"it: write answer_is: {'index' if other == 0 else 'number'}"
+                )
+
+    @property
+    def _is_index(self) -> bool:
+        return self.answer_is not in ("letter", "text")
+
+    @property
+    def _first(self) -> int:
+        return 0 if self.answer_is in ("index", "index_from_0") else 1
+
+    def _proven(self, splits: dict[str, pa.Table]) -> dict[str, pa.Table]:
+        """The splits, if a row shows from what their answers count."""
+        if self.answer_is in ("index", "number") and len(self._shown) != 1:
+            seen = "both 0 and" if self._shown else "neither 0 nor"
+            raise UserError(
+                f"dataset.answer_is: {seen} the number of the options stand in column "
+                f"{self.answer}, so nothing shows whether it counts from 0 or from 1; if you know, "
+                "write answer_is: index_from_0, or index_from_1"
+            )
+        return splits
 
     def parse(self, record: Record, row: int) -> Example:
         options = self._options(record)
@@ -102,8 +146,9 @@ class Table(MedicalDataset):
             places = [i for i, c in enumerate(LETTERS) if c == answer.strip("(). ").upper()]
         else:
             number = answer.removesuffix(".0")  # what pandas makes of integers beside nulls
-            first = 0 if self.answer_is == "index" else 1
-            places = [int(number) - first] if number.isdecimal() else []
+            places = [int(number) - self._first] if number.isdecimal() else []
+            ends = {"0": 0, str(len(choices)): 1}
+            self._shown |= {ends[number]} if number in ends else set()
         if len(places) != 1 or not 0 <= places[0] < len(choices):
             raise Dropped(f"{self.answer} names none of the choices")
         return places[0]

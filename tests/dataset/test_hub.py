@@ -105,11 +105,11 @@ def test_medqa_cot(asked):
 
 
 def test_pubmedqa_without_test_ids_tests_on_all_and_says_so(asked, caplog):
-    data = load(PubMedQA)
+    data = load(PubMedQA, test_ids=None)
     assert sizes(data) == {"train": 60, "validation": 20, "test": 20}
     assert {row["id"] for row in data["test"]} == {str(i) for i in range(500, 520)}
     assert set(data["train"]["label"]) == {"yes", "no"}
-    assert "test_ids is not given: all 20 labelled rows are the test split" in caplog.text
+    assert "test_ids=null: all 20 labelled rows are the test split" in caplog.text
 
 
 def test_pubmedqa_with_the_official_ids(asked, caplog, tmp_path):
@@ -125,7 +125,7 @@ def test_pubmedqa_with_the_official_ids(asked, caplog, tmp_path):
 def test_ids_of_another_benchmark_are_refused(asked, tmp_path):
     file = tmp_path / "ids.json"
     file.write_text('{"501": "no", "77": "yes"}')
-    with pytest.raises(UserError, match=r"1 of the 2 ids .* for example '77'"):
+    with pytest.raises(UserError, match=r"the 2 ids of .* 1 among test"):
         load(PubMedQA, test_ids=str(file))
 
 

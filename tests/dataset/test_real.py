@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from hub_rows import meerkat, usmle
 
+from medgrpo.dataset import pubmedqa
 from medgrpo.dataset.bioasq import BioASQ
 from medgrpo.dataset.medqa import MedQA
 from medgrpo.dataset.medqa_cot import MedQACoT
 from medgrpo.dataset.pubmedqa import PubMedQA
+from medgrpo.errors import UserError
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 real = pytest.mark.skipif(not REAL.is_dir(), reason="../shared/data is not here")
@@ -221,3 +223,48 @@ def test_bioasq_folder_as_it_is_published(tmp_path):
     data = load(BioASQ, tmp_path)
     assert len(data["test"]) == 9
     assert len(data["train"]) + len(data["validation"]) == 40
+
+
+OFFICIAL = (Path(pubmedqa.__file__).with_name("pubmedqa_test_ids.txt")).read_text().split()
+
+
+def labelled(*ids: str) -> dict:
+    """As ori_pqal.json."""
+    record = {"CONTEXTS": ["One."], "final_decision": "no", "LONG_ANSWER": "So it is."}
+    return {pmid: {"QUESTION": f"Does {pmid}?", **record} for pmid in ids}
+
+
+OTHERS = [str(i) for i in range(60)]
+
+
+def test_the_official_rows_are_the_test_split(tmp_path):
+    write(tmp_path, "ori_pqal.json", labelled(*OFFICIAL, *OTHERS))
+    data = load(PubMedQA, tmp_path / "ori_pqal.json")
+    assert {row["id"] for row in data["test"]} == {*OFFICIAL}
+    assert {row["id"] for split in ("train", "validation") for row in data[split]} == {*OTHERS}
+
+
+def test_rows_of_another_split_stay_as_they_are(tmp_path, caplog):
+    caplog.set_level("INFO")
+    write(tmp_path, "train.json", labelled(*OTHERS))
+    assert sum(map(len, load(PubMedQA, tmp_path).values())) == 60
+    assert "none of these rows is of PubMedQA's official test" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "found"),
+    [
+        ([*OFFICIAL[:499], *OTHERS], None, "499 among train"),
+        ([*OFFICIAL, *OTHERS[:30]], OTHERS[30:], "500 among train"),
+        ([*OFFICIAL[:250], *OTHERS], OFFICIAL[250:], "250 among train, 250 among test"),
+    ],
+)
+def test_some_official_rows_are_refused(tmp_path, train, test, found):
+    write(tmp_path, "train.json", labelled(*train))
+    if test:
+        write(tmp_path, "test.json", labelled(*test))
+    with pytest.raises(UserError, match=rf"official should be among .*: {found}; give all"):
+        load(PubMedQA, tmp_path)
+    assert sum(map(len, load(PubMedQA, tmp_path, test_ids=None).values())) == len(
+        train + (test or [])
+    )

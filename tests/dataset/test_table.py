@@ -128,3 +128,65 @@ def test_answers_without_options_are_labels_or_free_text():
 def test_an_index_without_choices_is_refused():
     with pytest.raises(UserError, match="answer_is"):
         parse({"a": 1}, answer_is="index")
+
+
+def counted(tmp_path, answers, answer_is):
+    """The labels of as many questions of four options whose answers are given by numbers."""
+    options = dict(
+        zip(["opa", "opb", "opc", "opd"], ["iron", "zinc", "iodine", "lead"], strict=True)
+    )
+    rows = [{"id": i, "question": f"Which is {i}?", **options, "cop": n, "exp": ""}
+            for i, n in enumerate(answers)]  # fmt: skip
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    yaml = MEDMCQA.replace("index", answer_is)
+    splits = load(tmp_path, yaml, path=tmp_path / "rows.jsonl").values()
+    found = {row["id"]: row["label"] for rows in splits for row in rows}
+    return "".join(found[str(i)] for i in range(len(answers)))
+
+
+@pytest.mark.parametrize(
+    ("answers", "answer_is"),
+    [([1, 2, 3, 4] * 5, "number"), ([0, 1, 2, 3] * 5, "index"), ([1, 2] * 9, "index_from_0")],
+)
+def test_what_an_index_counts_from_is_read(tmp_path, answers, answer_is):
+    first = answer_is == "number"
+    assert counted(tmp_path, answers, answer_is) == "".join("ABCD"[n - first] for n in answers)
+
+
+@pytest.mark.parametrize(
+    ("answers", "answer_is", "advice"),
+    [
+        ([1, 2, 3, 4] * 5, "index", "write answer_is: number"),
+        ([1, 2, 3, 4, 3, 2, 1, 3, 1] * 5, "index_from_0", "write answer_is: number"),
+        ([0, 1, 2, 3] * 5, "number", "write answer_is: index"),
+        ([1, 2, 3] * 5, "number", "write answer_is: index_from_0, or index_from_1"),
+        ([1, 2, 3] * 5, "index", "write answer_is: index_from_0, or index_from_1"),
+        ([0, 1, 2, 3, 4, 1, 2, 3] * 5, "index", "write answer_is: index_from_0, or index_from_1"),
+    ],
+)
+def test_an_index_that_counts_from_elsewhere_is_refused(tmp_path, answers, answer_is, advice):
+    with pytest.raises(UserError, match="column cop") as refusal:
+        counted(tmp_path, answers, answer_is)
+    assert advice in str(refusal.value)
+
+
+def test_a_file_that_loses_a_quarter_of_its_rows_is_refused(tmp_path):
+    options = {"A": "1", "B": "2", "C": "3", "D": "4"}
+    rows = [{"question": f"Q{i}?", **options, "answer": "AAAE"[i % 4]} for i in range(40)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    yaml = MMLU.replace("columns: [question, A, B, C, D, answer]", "question: question")
+    with pytest.raises(
+        UserError, match=r"10 of 40 rows cannot be used.*answer names none.*drop_limit=1"
+    ):
+        load(tmp_path / "1", yaml, path=tmp_path / "rows.jsonl")
+    data = load(tmp_path / "2", yaml, path=tmp_path / "rows.jsonl", drop_limit=1)
+    assert sum(map(len, data.values())) == 30
+
+
+def test_rows_are_shown_as_they_were_read(tmp_path, caplog):
+    caplog.set_level("INFO")
+    counted(tmp_path, [1, 2, 3, 4] * 10, "number")
+    assert caplog.text.count("dataset: row ") == 3
+    first = caplog.text.partition("dataset: row ")[2].splitlines()[:7]
+    assert first[2:6] == ["    A) iron", "    B) zinc", "    C) iodine", "    D) lead"]
+    assert first[6].startswith("    gold: ")

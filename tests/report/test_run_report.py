@@ -72,7 +72,7 @@ def test_it_tells_what_was_run_and_found(page: Page, sft_run: Path) -> None:
 def test_twenty_questions_with_both_answers(page: Page, sft_run: Path) -> None:
     rows = pq.read_table(sft_run / "predictions.parquet").to_pylist()
     shown = [row for row in rows if row["response"].strip() and row["response"] in page.text]
-    assert page.tags.count("details") == 20 + 2
+    assert page.tags.count("details") == 20 + 3
     assert len(shown) >= 2 * 20
     assert {row["stage"] for row in shown} == {"before", "after"}
 
