@@ -6,21 +6,17 @@ import logging
 import math
 import random
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from medgrpo.config.resumed import changes, refused, settings
-from medgrpo.dataset.base import SHOWN, Benchmark
-from medgrpo.dataset.example import Example, as_read
-from medgrpo.dataset.fit import add_prompts, fingerprint
+from medgrpo.config.foreign import inert
+from medgrpo.dataset.base import Benchmark
+from medgrpo.dataset.fit import add_prompts
 from medgrpo.dataset.prompt import Prompt
-from medgrpo.errors import UserError
 from medgrpo.evaluation.engines.base import Engine
 from medgrpo.evaluation.export import Export
 from medgrpo.evaluation.heldout import HeldOut
@@ -40,11 +36,9 @@ from medgrpo.rewards.base import Reward
 from medgrpo.rundir import RunFolder
 from medgrpo.tracking.base import Tracker
 from medgrpo.tracking.mirror import tracked
-from medgrpo.tracking.names import swept_overrides
+from medgrpo.tracking.names import describe
 from medgrpo.trainer.base import Trainer, Training
-
-if TYPE_CHECKING:
-    from datasets import DatasetDict
+from medgrpo.trainer.passport import record_settings
 
 log = logging.getLogger(__name__)
 
@@ -59,66 +53,52 @@ def run(cfg: DictConfig) -> float:
         folder = stack.enter_context(RunFolder(cfg.output_dir))
         log.info("profile: %s (%s)", cfg.profile.name, cfg.profile.summary)
 
-        dataset: Benchmark = build(cfg.dataset)
-        model: Model = build(cfg.model)
-        lora: LoRA | None = build(cfg.lora)
-        first: Trainer | None = build(cfg.first_trainer)
-        trainer: Trainer = build(cfg.trainer)
-        engine: Engine = build(cfg.engine)
-        evaluation: HeldOut = build(cfg.evaluation)
-        metrics: dict[str, Metric] = {
-            key: build(node, name=key) for key, node in cfg.metrics.items()
-        }
-        metric = require(metrics, dataset.primary_metric).name
-        sizes = dataset.max_prompt_tokens, evaluation.max_new_tokens, evaluation.batch_size
-        loads = [MemoryWorkload.of(part.args, *sizes) for part in (first, trainer) if part]
-        preflight(
-            model, lora, loads, folder.path, dataset.hub_id, merged=cfg.export.get("merged", False)
-        )
+        parts = Parts.of(cfg)
+        dataset, evaluation, prompt = parts.dataset, parts.evaluation, parts.prompt
+        parts.preflight(folder, merged=cfg.export.get("merged", False))
 
         data = dataset.load()
-        prompt: Prompt = build(cfg.prompt)
+        evaluation.require_rows(parts.metric, data[evaluation.split])
         judging = stack.enter_context(ExitStack())  # ends before the report, which has its bill
         judge = open_judge(cfg, judging, folder)
         rewards = build_rewards(cfg, judge)
 
         seed_everything(cfg.seed)
-        policy = model.load(lora)
+        policy = parts.model.load(parts.lora)
         warn_of_unused_gpu(policy)
         data = add_prompts(
-            data, prompt, policy.tokenizer, dataset.max_prompt_tokens, dataset.over_length
-        )
+            data, prompt, policy.tokenizer, dataset.max_prompt_tokens, dataset.over_length,
+            held_out_tokens=evaluation.prompt_budget(parts.model, dataset.max_prompt_tokens),
+        )  # fmt: skip
         record_settings(folder, cfg, data)
 
         config = plain(cfg)
         tracker: Tracker = build(cfg.tracking)
         stack.enter_context(tracked(tracker, folder, config, **describe(cfg)))
 
-        reading: dict[str, Any] = {
-            "engine": engine, "prompt": prompt, "metrics": metrics, "primary_metric": metric
-        }  # fmt: skip
-        evaluate = partial(evaluation, **reading)
+        evaluate = partial(evaluation, **parts.reading)
         rows = data[evaluation.split]
         held_out = partial(evaluate, policy, rows, rewards)
-        trainings = trainings_of(first, trainer, policy, folder)
+        trainings = parts.trainings(policy, folder)
 
-        with trainer.starting_point(policy):
+        with parts.trainer.starting_point(policy):
             stages = {"before" if trainings else "after": held_out()}
         for stage, (part, place) in trainings.items():
             part.train(Training(
                 policy=policy, data=data, rewards=rewards, prompt=prompt, folder=place,
-                tracker=tracker, seed=cfg.seed, score=evaluation.scorer(policy, **reading),
+                tracker=tracker, seed=cfg.seed, score=evaluation.scorer(policy, **parts.reading),
             ))  # fmt: skip
             stages[stage] = held_out()
         result = stages["after"]
 
+        metric = parts.metric.name
         evaluated = write_evaluation(
-            folder, stages, metrics, metric, evidently=evaluation.evidently
+            folder, stages, parts.metrics, metric, evidently=evaluation.evidently
         )
         if trainings:
             save_policy(policy, folder.adapter, model_card(config, evaluated))
             export: Export = build(cfg.export)
-            export(model, policy, folder, rows, result, evaluate=evaluate)
+            export(parts.model, policy, folder, rows, result, evaluate=evaluate)
         for _, place in trainings.values():
             plot_run(place)
         judging.close()
@@ -128,47 +108,75 @@ def run(cfg: DictConfig) -> float:
     return math.nan if result.score is None else result.score
 
 
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a config describes, made; nothing is loaded yet."""
+
+    dataset: Benchmark
+    prompt: Prompt
+    model: Model
+    lora: LoRA | None
+    first: Trainer | None  # trains before `trainer`
+    trainer: Trainer
+    engine: Engine
+    evaluation: HeldOut
+    metrics: dict[str, Metric]
+
+    @classmethod
+    def of(cls, cfg: DictConfig) -> Parts:
+        """Raises UserError for a value that its class refuses, or an unknown primary metric."""
+        parts = cls(
+            dataset=build(cfg.dataset),
+            prompt=build(cfg.prompt),
+            model=build(cfg.model),
+            lora=build(cfg.lora),
+            first=build(cfg.first_trainer),
+            trainer=build(cfg.trainer),
+            engine=build(cfg.engine),
+            evaluation=build(cfg.evaluation),
+            metrics={key: build(node, name=key) for key, node in cfg.metrics.items()},
+        )
+        require(parts.metrics, parts.dataset.primary_metric)
+        return parts
+
+    @property
+    def metric(self) -> Metric:
+        """The primary one."""
+        return self.metrics[self.dataset.primary_metric]
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """What `HeldOut` takes to answer rows, and to read and measure the answers."""
+        return {
+            "engine": self.engine,
+            "prompt": self.prompt,
+            "metrics": self.metrics,
+            "primary_metric": self.metric.name,
+        }
+
+    def preflight(self, folder: RunFolder, *, merged: bool) -> None:
+        """UserError for what this machine lacks for the run, all of it at once."""
+        held_out, dataset = self.evaluation, self.dataset
+        sizes = dataset.max_prompt_tokens, held_out.max_new_tokens, held_out.batch_size
+        trained = filter(None, (self.first, self.trainer))
+        loads = [MemoryWorkload.of(trainer.args, *sizes) for trainer in trained]
+        preflight(self.model, self.lora, loads, folder.path, dataset.hub_id, merged=merged)
+
+    def trainings(self, policy: Policy, folder: RunFolder) -> dict[str, tuple[Trainer, RunFolder]]:
+        """In their order, each with its place, under the name of the stage that it ends."""
+        first = self.first
+        trainings = {f"after_{first.name}": (first, folder.part(first.name))} if first else {}
+        return trainings | (
+            {"after": (self.trainer, folder)} if self.trainer.changes(policy) else {}
+        )
+
+
 def build(node: DictConfig | None, **given: Any) -> Any:
     """What a config node describes, made by its `_target_`; None for a node that is null.
 
     Its values arrive as plain lists and dicts, and its errors as they are raised.
     """
     return node and instantiate(node, _convert_="all", _partial_=True)(**given)
-
-
-def record_settings(folder: RunFolder, cfg: DictConfig, data: DatasetDict) -> None:
-    """Write the passport; hold a run that resumes from checkpoints against its own.
-
-    Raises UserError for other training data, or a setting that would hold for a part of it only.
-    """
-    from medgrpo.trainer.manifest import step_of, whole_checkpoint
-
-    now, recorded, prints = settings(cfg), folder.settings(), fingerprint(data)
-    if not (recorded and folder.has_checkpoints):
-        rows = [as_read(cast(Example, row)) for row in data["train"].take(SHOWN)]
-        folder.write_passport(overrides=overrides(), config=now, dataset=prints, rows=rows)
-        return
-    for problem in refused(recorded, now):
-        raise UserError(f"{problem.key}: {problem.message}")
-    known = folder.read_passport()["dataset"]
-    if other := [split for split in prints if prints[split] != known.get(split)]:
-        raise UserError(
-            f"dataset: the {' and '.join(other)} rows are not those that this run began with "
-            f"({folder.passport}); put them back, or start a new run with another output_dir"
-        )
-    if changed := changes(recorded, now):
-        log.info("resumes with other settings: %s", ", ".join(
-            f"{key}={value} ({was} before)" for key, (was, value) in changed.items()
-        ))  # fmt: skip
-        folder.record_changes(max(0, step_of(whole_checkpoint(folder))), changed)
-
-
-def trainings_of(
-    first: Trainer | None, trainer: Trainer, policy: Policy, folder: RunFolder
-) -> dict[str, tuple[Trainer, RunFolder]]:
-    """The trainings in their order, under the name of the stage that each ends; with its place."""
-    trainings = {f"after_{first.name}": (first, folder.part(first.name))} if first else {}
-    return trainings | ({"after": (trainer, folder)} if trainer.changes(policy) else {})
 
 
 def open_judge(cfg: DictConfig, stack: ExitStack, folder: RunFolder | None = None) -> Judge | None:
@@ -214,24 +222,10 @@ def warn_of_unused_gpu(policy: Policy) -> None:
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
-    """The composed config as plain nested data, interpolations resolved."""
-    return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
+    """The composed config as plain nested data, references resolved.
 
-
-def overrides() -> list[str]:
-    """What was typed for this run, as Hydra recorded it."""
-    return list(HydraConfig.get().overrides.task)
-
-
-def describe(cfg: DictConfig) -> dict[str, Any]:
-    """The run for a tracker: named by what was typed, or varied in its sweep."""
-    hydra = HydraConfig.get()
-    choices = hydra.runtime.choices
-    in_sweep = hydra.mode == RunMode.MULTIRUN
-    settings = swept_overrides(overrides(), hydra.job.config.override_dirname.exclude_keys)
-    return {
-        "name": " ".join(f"{name}={value}" for name, value in settings.items())[:120] or "default",
-        "tags": [choices.dataset, choices.model, cfg.profile.name],
-        "group": Path(hydra.sweep.dir).name if in_sweep else None,
-        "job_type": choices.trainer,
-    }
+    What is read from elsewhere (`${oc.env:KEY}`) may be a secret, and stays as it is written.
+    """
+    written: Any = inert(OmegaConf.to_container(cfg))
+    resolved: Any = OmegaConf.to_container(OmegaConf.create(written), resolve=True)
+    return {**resolved, "output_dir": cfg.output_dir}

@@ -408,7 +408,7 @@ def test_help_fits_a_screen_and_a_half(medgrpo):
     assert len(lines) <= 48
     assert max(map(len, lines)) <= 80
     groups = ["dataset: bioasq, ", "lora: ", "rewards: formats, judges", "trainer: grpo"]
-    groups += ["metrics: standard", "dataset.primary_metric=KEY     one of accuracy, "]
+    groups += ["metrics: bioasq, standard", "dataset.primary_metric=KEY     one of accuracy, "]
     for part in [*groups, "--cfg job", "--info defaults", "-sc install=bash", "Exit codes"]:
         assert part in done.stdout
 

@@ -19,8 +19,18 @@ from medgrpo.config.grpo_conflicts import grpo_conflicts
 from medgrpo.config.schema import Problem, unknown
 
 IN_A_STAGE = (  # of evaluation.json, beside the metrics
-    *("primary", "primary_metric", "n", "n_labelled", "unparsed", "k", "support", "recall"),
-    *("groups", "rewards"),
+    *(
+        "primary",
+        "primary_metric",
+        "n_primary",
+        "n",
+        "n_labelled",
+        "unparsed",
+        "k",
+        "support",
+        "recall",
+    ),
+    *("groups", "rewards", "prompts_trimmed", "responses_cut_off"),
 )
 
 
@@ -35,6 +45,7 @@ def conflicts(values: dict[str, Any]) -> Iterator[Problem]:
     yield from _launch()
     yield from _data(values["dataset"])
     yield from _metrics(values["metrics"], values["dataset"].get("primary_metric"))
+    yield from _fuzzy(values["metrics"], values["rewards"])
     yield from _model(values["model"])
     yield from _engine(values)
     yield from _tracking(values["tracking"]["_target_"])
@@ -80,6 +91,18 @@ def _metrics(metrics: dict[str, Any], primary: str | None) -> Iterator[Problem]:
             yield Problem(
                 f"metrics.{name}", "means something else in evaluation.json; choose another name"
             )
+
+
+def _fuzzy(metrics: dict[str, Any], rewards: dict[str, Any]) -> Iterator[Problem]:
+    """What is trained on is what is measured."""
+    measured = metrics.get("list_f1", {}).get("threshold")
+    rewarded = rewards.get("list_match", {}).get("threshold")
+    if None not in (measured, rewarded) and measured != rewarded:
+        yield Problem(
+            "rewards.list_match.threshold",
+            f"{rewarded}, where evaluation takes metrics.list_f1.threshold={measured}; "
+            "set both alike",
+        )
 
 
 def _model(model: dict[str, Any]) -> Iterator[Problem]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LEFT_OUT = "passages_left_out"  # how many a row's prompt lost
 BATCH = 500  # rows read at a time to be measured
 ENCODED = 50  # of them tokenised at a time: a token takes 100 bytes until it is counted
 COUNTED = 300  # rows; of longer splits, as many are looked at to say how many lose passages
@@ -40,28 +41,31 @@ def add_prompts(
     tokenizer: PreTrainedTokenizerBase,
     max_tokens: int,
     over_length: Literal["trim", "drop"] = "trim",
+    *,
+    held_out_tokens: int | None = None,
 ) -> DatasetDict:
     """Give every row the key `prompt` (chat messages); it is made when the row is read.
 
-    A prompt over `max_tokens` loses its last passages, never its question. What is still over is
-    left out of train and kept in validation and test, so that no benchmark changes its size.
-    With `over_length="drop"`, training rows over the budget are left out instead of trimmed.
+    A prompt over `max_tokens` (`held_out_tokens` in validation and test) loses its last passages,
+    never its question; how many is in the key `LEFT_OUT`. What is still over is left out of train
+    and kept in validation and test, so that no benchmark changes its size. With
+    `over_length="drop"`, training rows over the budget are left out instead of trimmed.
     """
     from datasets import DatasetDict
 
-    fitting = Fitting(prompt, tokenizer, max_tokens)
     fitted = {}
     for split, rows in data.items():
+        budget = max_tokens if split == "train" else held_out_tokens or max_tokens
+        fitting = Fitting(prompt, tokenizer, budget)
         drop = over_length == "drop" and split == "train"
         over = _over(rows, fitting) if drop else _over_without_context(rows, fitting)
-        fitted[split] = _without(rows, over) if split == "train" else rows
+        kept = _without(rows, over) if split == "train" else rows
+        fitted[split] = kept.with_transform(fitting)
         if over:
             fate = "left out" if split == "train" else "kept"
-            log.warning(
-                "prompts: %d %s rows over %d tokens, %s", len(over), split, max_tokens, fate
-            )
-        _log_cut(split, fitted[split], fitting)
-    return DatasetDict({split: rows.with_transform(fitting) for split, rows in fitted.items()})
+            log.warning("prompts: %d %s rows over %d tokens, %s", len(over), split, budget, fate)
+        _log_cut(split, kept, fitting)
+    return DatasetDict(fitted)
 
 
 @dataclass
@@ -77,7 +81,7 @@ class Fitting:
         if not columns.keys() >= set(FIELDS):
             return columns
         rows = [self.fit(row) for row in _rows(columns)]
-        return {key: [row[key] for row in rows] for key in [*columns, "prompt"]}
+        return {key: [row[key] for row in rows] for key in [*columns, "prompt", LEFT_OUT]}
 
     def fit(self, row: Example) -> dict[str, Any]:
         """The row with its prompt and the passages that fit."""
@@ -85,7 +89,8 @@ class Fitting:
         while passages and self.tokens([{**row, "context": passages}])[0] > self.max_tokens:
             passages.pop()
         fitted = Example(**{**row, "context": passages})
-        return {**fitted, "prompt": self.prompt.messages(fitted)}
+        left_out = len(row["context"]) - len(passages)
+        return {**fitted, "prompt": self.prompt.messages(fitted), LEFT_OUT: left_out}
 
     def tokens(self, rows: Sequence[Any]) -> list[int]:
         """The length of each row's whole prompt."""

@@ -18,10 +18,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from medgrpo.dataset.example import Example
+from medgrpo.dataset.fit import LEFT_OUT
 from medgrpo.dataset.prompt import Prompt
 from medgrpo.evaluation.engines.base import Decoding, Engine, Generation
 from medgrpo.evaluation.rewarded import score_responses
-from medgrpo.metrics.base import Metric
+from medgrpo.metrics.base import Metric, require_rows
 from medgrpo.metrics.compute import compute_metrics
 from medgrpo.metrics.prediction import Prediction, read
 from medgrpo.model.base import Policy
@@ -75,12 +76,27 @@ class HeldOut:
 
     batch_size: Annotated[int, Ge(1)]  # prompts answered at a time
     max_new_tokens: Annotated[int, Ge(1)]  # a response's length at most
+    batch_prompt_tokens: Annotated[int, Ge(1)] | None = None  # of longer prompts fewer at a time
+    max_prompt_tokens: Annotated[int, Ge(1)] | None = None  # None: what the model has room for
     limit: Annotated[int, Ge(0)] | None = None  # rows, None for all
     split: Literal["test", "validation"] = "test"  # which one the run passes in
     samples: Annotated[int, Ge(0)] = 0  # further answers a row, sampled, for maj@k
     temperature: Annotated[float, Gt(0)] = 0.7  # of the samples
     reward_rows: Annotated[int, Ge(0)] | None = 20  # first rows that rewards score, too; None: all
     evidently: bool = False  # also write Evidently's HTML report of tuned against base
+
+    def prompt_budget(self, model: Any, trained: int) -> int:
+        """Tokens that a held-out prompt has at most: a benchmark's evidence is not cut to the
+        `trained` ones of a training prompt.
+        """
+        room = getattr(model, "max_seq_length", 0) - self.max_new_tokens
+        return self.max_prompt_tokens or max(trained, room)
+
+    def require_rows(self, metric: Metric, rows: Dataset) -> None:
+        """UserError where `metric` is about none of the rows that are evaluated."""
+        asked = rows.with_format(None)[: self.limit]
+        if asked["id"]:
+            require_rows(metric, set(asked["group"]), self.split)
 
     def __call__(
         self,
@@ -121,6 +137,8 @@ class HeldOut:
         ]
         self._reward(rewards, rows, predictions, [answer.truncated for answer in greedy])
         computed = compute_metrics(predictions, metrics, primary_metric)
+        computed["prompts_trimmed"] = sum(bool(row.get(LEFT_OUT)) for row in rows)
+        computed["responses_cut_off"] = sum(answer.truncated for answer in greedy)
         return Result(computed, predictions, round(time.monotonic() - start, 1))
 
     def scorer(
@@ -151,6 +169,9 @@ class HeldOut:
         decoding = Decoding(
             batch_size=self.batch_size,
             max_new_tokens=self.max_new_tokens,
+            batch_tokens=self.batch_size * (self.batch_prompt_tokens + self.max_new_tokens)
+            if self.batch_prompt_tokens
+            else None,
             temperature=temperature,
             chat_template_kwargs=prompt.chat_template_kwargs,
         )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from deepeval.metrics import BaseMetric
 from deepeval.metrics.g_eval.schema import ReasonScore
@@ -20,7 +20,7 @@ from deepeval.test_case import LLMTestCase
 from evidently.legacy.descriptors.llm_judges import CorrectnessLLMEval
 from evidently.llm.models import LLMMessage
 from evidently.llm.utils.wrapper import LLMRequest, LLMResult, LLMWrapper
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from medgrpo.judge.client import Judge, JudgeError, Verdict
 
@@ -84,10 +84,22 @@ def _object(fields: dict[str, Any]) -> SimpleNamespace:
 
 
 class CorrectnessReply(BaseModel):
-    """What Evidently's correctness prompt asks for. Its score is 1.0 for a WRONG answer."""
+    """What Evidently's correctness prompt asks for. Its score is 1.0 for a WRONG answer.
+
+    A judge that takes it the other way contradicts its own category: such a reply is none.
+    """
 
     category: Literal["CORRECT", "INCORRECT", "UNKNOWN"]
     score: float = Field(ge=0.0, le=1.0)
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        wrong = {"CORRECT": 0.0, "INCORRECT": 1.0}.get(self.category, self.score)
+        if abs(self.score - wrong) > 1 / 2:
+            raise ValueError(
+                f"category {self.category} and score {self.score} contradict each other"
+            )
+        return self
 
 
 class ReasonedCorrectnessReply(CorrectnessReply):
@@ -109,6 +121,7 @@ class EvidentlyJudge(LLMWrapper):  # type: ignore[misc]
         asked = [{"role": message.role, "content": message.content} for message in messages]
         schema = ReasonedCorrectnessReply if self.judge.reasons else CorrectnessReply
         reply = await self.judge.chat(asked, schema)
+        schema.model_validate_json(reply.text)
         return LLMResult(reply.text, reply.tokens_in, reply.tokens_out)
 
     async def correctness(self, answer: str, gold: str) -> Verdict:

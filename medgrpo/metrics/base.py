@@ -7,7 +7,7 @@ shipped ones. What a run folder records of them for its readers is in medgrpo/me
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from medgrpo.errors import UserError
@@ -90,6 +90,17 @@ def require(metrics: Mapping[str, Metric], primary_metric: str) -> Metric:
         known = ", ".join(metrics)
         raise UserError(f"dataset.primary_metric: no metric is called {primary_metric!r}: {known}")
     return metrics[primary_metric]
+
+
+def require_rows(metric: Metric, groups: Collection[str], split: str) -> None:
+    """UserError where the metric is about a subgroup that none of the rows belongs to."""
+    group = getattr(metric, "group", None)
+    if group is not None and group not in groups:
+        there = ", ".join(sorted(filter(None, groups))) or "no subgroups"
+        raise UserError(
+            f"dataset.primary_metric: {metric.name} is about {group} rows, and the {split} rows "
+            f"that are evaluated have {there}; name another, such as token_f1"
+        )
 
 
 def _defined(number: float | None) -> float | None:

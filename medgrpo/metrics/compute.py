@@ -27,6 +27,7 @@ def compute_metrics(
     return {
         "primary_metric": primary_metric,
         "primary": values[primary_metric],
+        "n_primary": sum(map(metrics[primary_metric].about, predictions)),
         "n": len(predictions),
         "n_labelled": len(labelled),
         **values,

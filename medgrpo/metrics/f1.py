@@ -21,9 +21,9 @@ def list_f1(predicted: str, gold: str, threshold: float = 70.0) -> float:
     """F1 in [0, 1] over the items of two lists; each item matches one item at most, best first.
 
     Items match from a rapidfuzz token-sort ratio (0-100, case and punctuation aside) of
-    `threshold`. `gold` as in Example.answer: items joined by "; ", synonyms by " | ". `predicted`
-    may use ";", lines with list markers, or commas, whichever fits better. Numbers count as
-    letters do: "type 1 diabetes" matches "type 2 diabetes" (93). Unicode forms are folded.
+    `threshold`, and no other number: "Th17" is not "Th27". `gold` as in Example.answer: items
+    joined by "; ", synonyms by " | ". `predicted` may use ";", lines with list markers, or commas,
+    whichever fits better. Unicode forms are folded.
 
     >>> list_f1("- aspirine\\n- heparin", "heparin; aspirin")
     1.0
@@ -43,7 +43,7 @@ def _items(text: str, separator: str) -> list[str]:
 def _matched_f1(items: list[str], truth: list[list[str]], threshold: float) -> float:
     """2 matches / (predicted + gold items)."""
     ratios = {
-        (i, j): max(fuzz.token_sort_ratio(item, utils.default_process(name)) for name in names)
+        (i, j): max(_ratio(item, utils.default_process(name)) for name in names)
         for i, item in enumerate(items)
         for j, names in enumerate(truth)
     }
@@ -54,6 +54,11 @@ def _matched_f1(items: list[str], truth: list[list[str]], threshold: float) -> f
             used_items.add(i)
             used_truth.add(j)
     return 2 * len(used_items) / (len(items) + len(truth))
+
+
+def _ratio(item: str, name: str) -> float:
+    same_numbers = sorted(re.findall(r"\d+", item)) == sorted(re.findall(r"\d+", name))
+    return fuzz.token_sort_ratio(item, name) if same_numbers else 0.0
 
 
 def token_f1(predicted: str, gold: str) -> float:

@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from medgrpo.answers.parse import complies, predict
 from medgrpo.dataset.example import Example
-from medgrpo.metrics.f1 import list_f1, token_f1
+from medgrpo.metrics.f1 import token_f1
 
 
 class Prediction(TypedDict):
@@ -22,8 +22,7 @@ class Prediction(TypedDict):
     tokens: int  # length of the response, its end token included
     predicted: str | None  # label or answer text; None: unparsed
     correct: bool | None  # predicted == label; None where there is no label
-    list_f1: float  # of rows with a label: 1 if correct, else 0; so is token_f1
-    token_f1: float
+    token_f1: float  # of rows with a label: 1 if correct, else 0
     complies: bool  # keeps to the form that the prompt asks for
     group: str  # subgroup of the benchmark (MedQA's step1, BioASQ's list), "" for none
     votes: list[str | None]  # what further, sampled responses answer; [] without samples
@@ -55,7 +54,6 @@ def read(
         tokens=tokens,
         predicted=predicted,
         correct=correct,
-        list_f1=list_f1(predicted or "", row["answer"]) if correct is None else float(correct),
         token_f1=token_f1(predicted or "", row["answer"]) if correct is None else float(correct),
         complies=complies(response, row, style),
         group=str(row.get("group") or ""),

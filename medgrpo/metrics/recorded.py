@@ -81,6 +81,22 @@ class Evaluation:
         """The last stage; {} where there is none."""
         return self.stages.get("after", {})
 
+    @property
+    def counts(self) -> str:
+        """The rows of the last stage, and how many of them the primary metric is about."""
+        after = self.after
+        n, about = after["n"], after.get("n_primary", after["n"])
+        label = self.spec(after["primary_metric"]).label
+        return f"{n}" if about == n else f"{n}, {about} of them for {label}"
+
+    @property
+    def cuts(self) -> str:
+        """What the last stage's prompts and responses lost; "" for nothing."""
+        trimmed, cut = (self.after.get(key, 0) for key in ("prompts_trimmed", "responses_cut_off"))
+        lost = [f"{trimmed} prompts lost passages to fit"] if trimmed else []
+        lost += [f"{cut} responses were cut off at evaluation.max_new_tokens"] if cut else []
+        return "; ".join(lost) and f"Of {self.after['n']} rows: {'; '.join(lost)}"
+
     def spec(self, metric: str) -> MetricSpec:
         """How a metric is shown and compared, also one of a run that did not record it."""
         column = "correct" if metric == "accuracy" else metric

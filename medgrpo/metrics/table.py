@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Annotated
+
+from annotated_types import Interval
 
 from medgrpo.dataset.example import YES_NO_MAYBE
 from medgrpo.metrics.base import RowMetric
+from medgrpo.metrics.f1 import list_f1
 from medgrpo.metrics.prediction import Prediction
 
 
@@ -96,10 +100,17 @@ class RandomBaseline(Labelled):
 class ListF1(RowMetric):
     """F1 of list items, spelling aside; of a row with a label, whether it is right."""
 
-    label, column, for_texts = "list F1", "list_f1", True
+    label, column, for_texts = "list F1 (fuzzy)", "list_f1", True
+
+    def __init__(self, *, name: str = "", threshold: Annotated[float, Interval(ge=0, le=100)] = 70):
+        """`threshold`: token-sort ratio from which items match."""
+        super().__init__(name=name)
+        self.threshold = threshold
 
     def value(self, row: Prediction) -> float:
-        return row["list_f1"]
+        if row["correct"] is not None:
+            return float(row["correct"])
+        return list_f1(row["predicted"] or "", row["answer"], self.threshold)
 
 
 class TokenF1(RowMetric):

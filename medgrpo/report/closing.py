@@ -40,7 +40,7 @@ def closing_table(folder: RunFolder) -> None:
     console.width = min(COLUMNS, console.width)
     evaluation = Evaluation.read(folder)
     rows = _metric_rows(evaluation) + _reward_row(folder, len(evaluation.stages))
-    table = Table(box=SIMPLE_HEAD, title=f"Held-out rows: {evaluation.after['n']}")
+    table = Table(box=SIMPLE_HEAD, title=f"Held-out rows: {evaluation.counts}")
     table.add_column("metric", ratio=1)
     several = len(evaluation.stages) > 1
     columns = [*evaluation.stages, "difference"] if several else ["as it is"]
@@ -49,6 +49,8 @@ def closing_table(folder: RunFolder) -> None:
     for row in rows:
         table.add_row(*row[: 1 + len(columns)])
     console.print(table)
+    if evaluation.cuts:
+        console.print(evaluation.cuts)
     for pair in evaluation.paired:
         console.print(_pair_line(pair))
     if folder.best.exists():

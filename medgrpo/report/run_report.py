@@ -85,6 +85,8 @@ def _held_out(folder: RunFolder) -> dict[str, Any]:
     return {
         "stages": evaluation.stages,
         "pairs": evaluation.paired,
+        "cuts": evaluation.cuts,
+        "counts": evaluation.counts,
         "metrics": list(evaluation.lines()),
         "metric": after["primary_metric"],
         "questions": list(questions.values()),

@@ -15,7 +15,8 @@ class EvidentlyCorrectnessLLMReward(JudgedReward):
 
     Range: [0, 1]. Formula: 1 - score, because Evidently's classifier has INCORRECT as its target:
     its score is 1.0 for a wrong answer. Judged: the answer block, the whole response when there
-    is none, against the gold text. Calls: 1.
+    is none, against the gold text. Calls: 1, for `category` and `score`, which is a probability
+    of INCORRECT; where they contradict each other there is no verdict.
     Source: `evidently.descriptors.CorrectnessLLMEval`, its prompt and its parser.
     """
 
@@ -24,7 +25,9 @@ class EvidentlyCorrectnessLLMReward(JudgedReward):
     ) -> None:
         from medgrpo.judge.adapters import EvidentlyJudge
 
-        super().__init__(judge=judge, weight=weight, name=name, calls=1)
+        super().__init__(
+            judge=judge, weight=weight, name=name, calls=1, parameters={"replies": "agree"}
+        )
         self._model = EvidentlyJudge(judge)
 
     def reads(self, response: str, row: Example) -> str:

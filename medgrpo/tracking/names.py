@@ -9,6 +9,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
 
 LONGEST = 100  # characters of a folder's name; file systems take 255 bytes
 
@@ -57,3 +63,18 @@ def folder_name(overrides: Iterable[str], fixed: Iterable[str]) -> str:
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         plain = f"{plain[: LONGEST - 9]}-{digest}"
     return plain
+
+
+def describe(cfg: DictConfig) -> dict[str, Any]:
+    """The run for a tracker: named by what was typed, or varied in its sweep."""
+    hydra = HydraConfig.get()
+    choices = hydra.runtime.choices
+    in_sweep = hydra.mode == RunMode.MULTIRUN
+    typed = list(hydra.overrides.task)
+    settings = swept_overrides(typed, hydra.job.config.override_dirname.exclude_keys)
+    return {
+        "name": " ".join(f"{name}={value}" for name, value in settings.items())[:120] or "default",
+        "tags": [choices.dataset, choices.model, cfg.profile.name],
+        "group": Path(hydra.sweep.dir).name if in_sweep else None,
+        "job_type": choices.trainer,
+    }

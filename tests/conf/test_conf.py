@@ -20,6 +20,7 @@ GIVEN = {  # what these choices leave to the user
     ("dataset", "jsonl"): ["dataset.path=."],
     ("engine", "openai"): ["trainer=none", "engine.base_url=http://x", "engine.served_model=x"],
     ("engine", "vllm"): ["trainer=none"],
+    ("metrics", "bioasq"): ["dataset.primary_metric=bioasq_list_f1"],
 }
 
 

@@ -94,6 +94,15 @@ def test_a_held_out_row_is_kept_however_long(tokenizer, caplog):
     assert f"1 test rows over {LIMIT} tokens, kept" in caplog.text
 
 
+def test_held_out_rows_have_a_budget_of_their_own(tokenizer):
+    data = add_prompts(
+        splits(*ROWS, test=ROWS), PROMPT, tokenizer, LIMIT, held_out_tokens=100 * LIMIT
+    )
+    assert [row["passages_left_out"] > 0 for row in data["train"]] == [False, True, False]
+    assert [row["passages_left_out"] for row in data["test"]] == [0] * 4
+    assert [len(row["context"]) for row in data["test"]] == [len(r["context"]) for r in ROWS]
+
+
 def test_rows_over_the_budget_can_be_dropped_instead(tokenizer):
     data = add_prompts(splits(*ROWS, test=ROWS), PROMPT, tokenizer, LIMIT, "drop")
     assert [r["id"] for r in data["train"]] == ["short", "fits"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -58,6 +59,8 @@ def test_a_response_that_was_cut_off_has_not_answered(yes_model: Any, tokenizer:
     assert {row["response"] for row in result.predictions} == {"yes yes yes"}
     assert {row["predicted"] for row in result.predictions} == {None}
     assert {tuple(row["votes"]) for row in result.predictions} == {(None,)}
+    assert result.metrics["responses_cut_off"] == 10
+    assert evaluate(yes_model, tokenizer, limit=0).metrics["responses_cut_off"] == 0
     assert result.metrics["unparsed_rate"] == 1.0
 
 
@@ -67,6 +70,22 @@ def test_a_response_begins_with_what_the_template_wrote(yes_model: Any, tokenize
     result = evaluate(yes_model, tagged)
     assert {row["response"] for row in result.predictions} == {"<answer> yes"}
     assert result.score == 0.5
+
+
+def test_prompts_that_lost_passages_are_counted(yes_model: Any, tokenizer: Any) -> None:
+    rows = Dataset.from_list([{**row, "passages_left_out": i // 7} for i, row in enumerate(ROWS)])
+    given: Any = {"engine": ENGINE, "metrics": METRICS, "primary_metric": "accuracy"}
+    held_out = HeldOut(batch_size=4, max_new_tokens=3)
+    result = held_out(Policy(yes_model, tokenizer), rows, prompt=PROMPT, **given)
+    assert result.metrics["prompts_trimmed"] == 3
+
+
+def test_held_out_prompts_have_all_the_room_that_there_is() -> None:
+    model = SimpleNamespace(max_seq_length=2048)
+    assert HeldOut(batch_size=1, max_new_tokens=48).prompt_budget(model, 512) == 2000
+    assert HeldOut(batch_size=1, max_new_tokens=48).prompt_budget(object(), 512) == 512
+    own = HeldOut(batch_size=1, max_new_tokens=48, max_prompt_tokens=64)
+    assert own.prompt_budget(model, 512) == 64
 
 
 def test_predictions_are_in_the_order_of_rows(model: Any, tokenizer: Any) -> None:

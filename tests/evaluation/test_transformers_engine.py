@@ -34,6 +34,28 @@ def test_batches_answer_as_single_prompts_do(model: Any, tokenizer: Any) -> None
         assert ask(model, tokenizer, batch_size=batch_size) == one_by_one
 
 
+def test_a_batch_of_long_prompts_is_smaller(model: Any, tokenizer: Any) -> None:
+    """`generate` holds no more tokens at a time than `batch_tokens`, but for a single prompt."""
+    shapes = []
+    generate = model.generate
+
+    def counted(input_ids: torch.Tensor, **more: Any) -> Any:
+        shapes.append(tuple(input_ids.shape))
+        return generate(input_ids=input_ids, **more)
+
+    model.generate = counted
+    whole = ask(model, tokenizer, batch_size=12)
+    longest = shapes[0][1]
+    shapes.clear()
+    assert ask(model, tokenizer, batch_size=12, batch_tokens=3 * (longest + 12)) == whole
+    assert shapes[0] == (3, longest)
+    assert max(rows for rows, _ in shapes) > 3
+    assert all(rows * (length + 12) <= 3 * (longest + 12) for rows, length in shapes)
+    shapes.clear()
+    assert ask(model, tokenizer, batch_size=12, batch_tokens=1) == whole
+    assert [rows for rows, _ in shapes] == [1] * 12
+
+
 def test_greedy_is_the_likeliest_token_whatever_the_model_carries(
     model: Any, tokenizer: Any
 ) -> None:

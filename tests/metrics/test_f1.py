@@ -34,8 +34,18 @@ def test_list_f1(predicted: str, gold: str, score: float) -> None:
     assert list_f1(predicted, gold) == pytest.approx(score)
 
 
+@pytest.mark.parametrize(
+    ("item", "gold"), [("Th17", "Th27"), ("type 1 diabetes", "type 2 diabetes")]
+)
+def test_another_number_is_another_item(item: str, gold: str) -> None:
+    assert list_f1(item, gold) == 0.0
+    assert list_f1(item, item) == 1.0
+
+
 def test_items_match_one_to_one_the_closest_first() -> None:
-    assert list_f1("interleukin 6; interleukin 7", "interleukin 6") == pytest.approx(2 / 3)
+    assert list_f1("interleukin alpha; interleukin alphas", "interleukin alpha") == pytest.approx(
+        2 / 3
+    )
     assert (
         list_f1("alpha beta gamma delta; alpha beta", "alpha beta gamma; alpha beta gamma delta")
         == 1

@@ -153,7 +153,7 @@ def test_what_repeats_the_accuracy_is_not_shown(tmp_path: Path) -> None:
     )
     labels = [line.label for line in written.lines()]
     assert labels[0] == "accuracy"
-    assert not {"list F1", "token F1"} & set(labels)
+    assert not {"list F1 (fuzzy)", "token F1"} & set(labels)
 
 
 def test_only_what_no_column_holds_gets_one(tmp_path: Path) -> None:
@@ -164,6 +164,7 @@ def test_only_what_no_column_holds_gets_one(tmp_path: Path) -> None:
 
     plain = columns(finished_run(tmp_path / "plain", "accuracy", 3))
     assert not [name for name in plain if name.startswith("metric/")]
+    assert plain[-1] == "list_f1"
     assert columns(finished_run(tmp_path / "f1", "list_f1", 3)) == plain
     own = METRICS | {"mine": RowMetric(name="mine")}
     assert columns(finished_run(tmp_path / "own", "accuracy", 3, own)) == [*plain, "metric/mine"]

@@ -44,6 +44,7 @@ def recomputed(rows: pd.DataFrame) -> dict[str, Any]:
         ),
         "macro_f1": f1_score(rows.label, said, labels=classes, average="macro"),
         "list_f1": (said == rows.label).mean(),
+        "n_primary": int(rows.label.notna().sum()),
         "token_f1": (said == rows.label).mean(),
         "unparsed": int(rows.predicted.isna().sum()),
         "unparsed_rate": rows.predicted.isna().mean(),
@@ -71,6 +72,8 @@ def run(sft_run: Path) -> tuple[dict[str, Any], pd.DataFrame]:
 def test_every_metric_of_a_stage(run: tuple[dict[str, Any], pd.DataFrame], stage: str) -> None:
     evaluation, table = run
     told, found = evaluation[stage], recomputed(table[table.stage == stage])
+    assert told.pop("prompts_trimmed") == 0
+    assert 0 <= told.pop("responses_cut_off") <= told["n"]
     votes, n = found.pop("maj_at_k")
     sure = sum(label in vote for vote, label in votes if len(vote) == 1)
     ties = sum(label in vote for vote, label in votes if len(vote) > 1)

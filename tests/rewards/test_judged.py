@@ -289,12 +289,27 @@ def test_a_failed_verdict_is_missing_counted_and_hurts_no_other(caplog):
         ("deepeval_answer_relevancy", "Verdicts", '{"verdicts": [{"verdict": "perhaps"}]}'),
         ("evidently_correctness", "CorrectnessReply", '{"category": "CORRECT"}'),
         ("evidently_correctness", "CorrectnessReply", "CORRECT"),
+        ("evidently_correctness", "CorrectnessReply", '{"category": "INCORRECT", "score": 0.0}'),
+        ("evidently_correctness", "CorrectnessReply", '{"category": "CORRECT", "score": 1.0}'),
     ],
 )
 def test_a_reply_that_makes_no_sense_is_no_verdict(key, schema, text):
     judge = Scripted(schema, text)
     assert score(key, RIGHT, VIGNETTE, judge) is None
     assert judge.usage[key].failures == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "score_given"),
+    [
+        ('{"category": "INCORRECT", "score": 0.9}', 0.1),
+        ('{"category": "CORRECT", "score": 0.0}', 1.0),
+        ('{"category": "UNKNOWN", "score": 0.5}', 0.5),
+    ],
+)
+def test_evidently_scores_how_wrong_an_answer_is(text, score_given):
+    judge = Scripted("CorrectnessReply", text)
+    assert score("evidently_correctness", RIGHT, VIGNETTE, judge) == pytest.approx(score_given)
 
 
 def test_answers_that_do_not_match_their_questions_are_no_verdict():

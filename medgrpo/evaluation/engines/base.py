@@ -29,6 +29,7 @@ class Decoding:
     """How responses are written."""
 
     batch_size: int  # prompts under way at a time
+    batch_tokens: int | None = None  # theirs and their responses' at most, padding included
     max_new_tokens: int  # a response's length at most
     temperature: float = 0.0  # 0: greedy; above it sampled, the same for the same prompts
     chat_template_kwargs: dict[str, Any] = field(default_factory=dict)

@@ -38,15 +38,23 @@ class TransformersEngine(Engine):
         ids = prompt_ids(policy.tokenizer, prompts, decoding.chat_template_kwargs)
         order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
         config = _settings(policy, decoding)
-        size = decoding.batch_size
         answers: dict[int, Generation] = {}
         with _evaluating(policy.model):
-            for start in range(0, len(order), size):
-                batch = order[start : start + size]
+            while len(answers) < len(order):
+                left = order[len(answers) :]
+                batch = left[: _size(len(ids[left[0]]), decoding)]
                 written = _write(policy, [ids[index] for index in batch], config)
                 answers.update(zip(batch, written, strict=True))
                 on_progress(len(answers))
         return [answers[index] for index in range(len(prompts))]
+
+
+def _size(longest: int, decoding: Decoding) -> int:
+    """How many prompts of at most `longest` tokens are answered at a time."""
+    if decoding.batch_tokens is None:
+        return decoding.batch_size
+    fitting = decoding.batch_tokens // (longest + decoding.max_new_tokens)
+    return max(1, min(decoding.batch_size, fitting))
 
 
 def _write(policy: Policy, ids: list[list[int]], config: GenerationConfig) -> list[Generation]:
