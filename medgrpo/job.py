@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import math
 import os
 import platform
 import sys
@@ -22,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from medgrpo.errors import RunStopped, UserError
-from medgrpo.rundir import RunFolder
+from medgrpo.rundir import RunFolder, score_of
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +34,7 @@ def run_job(cfg: DictConfig) -> float:
     summary = RunFolder(cfg.output_dir).read_summary()
     if cfg.resume and summary.get("status") == "finished":
         log.info("finished already: %s", cfg.output_dir)
-        return _score(summary.get("score"))
+        return score_of(summary)
     try:
         with owned(Path(cfg.output_dir)):
             return _run(cfg)
@@ -90,7 +89,7 @@ def _run(cfg: DictConfig) -> float:
         if cfg.launch.nproc_per_node > 1 or cfg.launch.own_process:
             from medgrpo.launch import run_apart
 
-            return _score(run_apart(cfg).get("score"))
+            return score_of(run_apart(cfg))
         from medgrpo.run import run
 
         score = run(cfg)
@@ -103,10 +102,6 @@ def _run(cfg: DictConfig) -> float:
     if not gc.get_freeze_count():
         gc.freeze()  # a million objects of libraries: later passes need not look at them (0.5 s)
     return score
-
-
-def _score(score: float | None) -> float:
-    return math.nan if score is None else score
 
 
 def _free_memory() -> None:

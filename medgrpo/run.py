@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import math
-import random
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -19,11 +19,11 @@ from medgrpo.dataset.fit import add_prompts
 from medgrpo.dataset.prompt import Prompt
 from medgrpo.evaluation.engines.base import Engine
 from medgrpo.evaluation.export import Export
-from medgrpo.evaluation.heldout import HeldOut
+from medgrpo.evaluation.heldout import HeldOut, Result
 from medgrpo.evaluation.write import write_evaluation
 from medgrpo.judge.client import Judge
 from medgrpo.metrics.base import Metric, require
-from medgrpo.model.base import Model, Policy
+from medgrpo.model.base import Model, Policy, seed_everything, warn_of_unused_gpu
 from medgrpo.model.lora import LoRA
 from medgrpo.model.memory import MemoryWorkload
 from medgrpo.model.preflight import preflight
@@ -33,20 +33,24 @@ from medgrpo.report.model_card import model_card
 from medgrpo.report.plots import plot_run
 from medgrpo.report.run_report import write_report
 from medgrpo.rewards.base import Reward
-from medgrpo.rundir import RunFolder
+from medgrpo.rundir import RunFolder, score_of
 from medgrpo.tracking.base import Tracker
 from medgrpo.tracking.mirror import tracked
 from medgrpo.tracking.names import describe
 from medgrpo.trainer.base import Trainer, Training
 from medgrpo.trainer.passport import record_settings
 
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
 log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> float:
-    """Fine-tune and evaluate one model as `cfg` says; returns the held-out primary metric.
+    """Fine-tune and evaluate one model as `cfg` says; returns the primary metric.
 
-    NaN when the metric is not defined (no held-out rows). Everything the run knew and did is in
+    It is that of test rows, or of validation rows in a sweep that they rank; NaN when it is not
+    defined (no rows). Everything the run knew and did is in
     the folder `cfg.output_dir`. Raises UserError for a mistake in the user's input.
     """
     with ExitStack() as stack:
@@ -91,10 +95,12 @@ def run(cfg: DictConfig) -> float:
             stages[stage] = held_out()
         result = stages["after"]
 
+        selection = parts.selection(cfg, policy, data, result)
         metric = parts.metric.name
         evaluated = write_evaluation(
-            folder, stages, parts.metrics, metric, evidently=evaluation.evidently
-        )
+            folder, stages, parts.metrics, metric,
+            evidently=evaluation.evidently, selection=selection,
+        )  # fmt: skip
         if trainings:
             save_policy(policy, folder.adapter, model_card(config, evaluated))
             export: Export = build(cfg.export)
@@ -102,10 +108,12 @@ def run(cfg: DictConfig) -> float:
         for _, place in trainings.values():
             plot_run(place)
         judging.close()
-        folder.update_summary(score=result.score, primary_metric=metric)
+        folder.update_summary(
+            score=result.score, selection=selection.get("primary"), primary_metric=metric
+        )
         write_report(folder)
         closing_table(folder)
-    return math.nan if result.score is None else result.score
+    return score_of(folder.summary)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +170,25 @@ class Parts:
         loads = [MemoryWorkload.of(trainer.args, *sizes) for trainer in trained]
         preflight(self.model, self.lora, loads, folder.path, dataset.hub_id, merged=merged)
 
+    def selection(
+        self, cfg: DictConfig, policy: Policy, data: DatasetDict, result: Result
+    ) -> dict[str, Any]:
+        """What a sweep ranks the run by, see `Evaluation`; {} where its `result` has to do."""
+        in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+        if not in_sweep or cfg.sweep.rank_by == "test" or not result.predictions:
+            return {}
+        if self.evaluation.split == "test":
+            held_out = self.evaluation.on_validation(len(result.predictions))
+            result = held_out(policy, data["validation"], **self.reading)
+        metrics, rows = result.metrics, len(data["validation"])
+        return {
+            "split": "validation",
+            "n": metrics["n"],
+            "n_choosing": min(metrics["n"], self.trainer.choosing_rows(rows)),
+            "primary": metrics["primary"],
+            "seconds": result.seconds,
+        }
+
     def trainings(self, policy: Policy, folder: RunFolder) -> dict[str, tuple[Trainer, RunFolder]]:
         """In their order, each with its place, under the name of the stage that it ends."""
         first = self.first
@@ -201,24 +228,6 @@ def build_rewards(cfg: DictConfig, judge: Judge | None) -> list[Reward]:
         for key, node in cfg.rewards.items()
     ]
     return rewards
-
-
-def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and torch. (transformers' set_seed would import it before Unsloth.)"""
-    import numpy as np
-    import torch
-
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
-
-
-def warn_of_unused_gpu(policy: Policy) -> None:
-    """Tell a user with a CUDA GPU who runs on the CPU how to ask for the real recipe."""
-    import torch
-
-    if policy.model.device.type == "cpu" and torch.cuda.is_available():
-        log.info("This machine has a CUDA GPU; profile=gpu runs the published recipe on it.")
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import platform
 import subprocess
@@ -27,7 +28,7 @@ from medgrpo import __version__
 from medgrpo.errors import RunStopped, UserError
 
 RESERVED = 1 << 18  # bytes
-FORMAT = 2  # of a run folder, in its summary; raised when an older one can no longer be resumed
+FORMAT = 3  # of a run folder, in its summary; raised when an older one can no longer be resumed
 
 
 class RunFolder:
@@ -202,6 +203,13 @@ class RunFolder:
             for key, (was, now) in changes.items()
         ]
         self.write_json(self.passport, passport)
+
+
+def score_of(summary: Mapping[str, Any]) -> float:
+    """What a run's summary says to a sweep, whose sweeper may search by it; NaN for none."""
+    score = summary.get("selection")
+    score = summary.get("score") if score is None else score
+    return math.nan if score is None else score
 
 
 def nan_to_null(obj: Any) -> Any:

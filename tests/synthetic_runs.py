@@ -23,9 +23,13 @@ def make_run(
     steps: int = 20,
     rows: int = 40,
     number: int = 0,
+    validation: float | None = None,
     **summary: object,
 ) -> RunFolder:
-    """A finished run (a sweep's job `number`) with the first `accuracy` of its rows right."""
+    """A finished run (a sweep's job `number`) with the first `accuracy` of its rows right.
+
+    `validation`: its accuracy on 30 rows of validation, if it answered them.
+    """
     folder = RunFolder(path)
     _write_hydra(path, number, dataset=dataset, rank=rank, weight=weight, seed=seed)
     correct = round(accuracy * rows)
@@ -46,7 +50,11 @@ def make_run(
         "n": rows,
         "unparsed_rate": 0.05,
     }
-    folder.write_json(folder.evaluation, {"before": {"primary": 0.1}, "after": figures})
+    evaluation = {"before": {"primary": 0.1}, "after": figures}
+    if validation is not None:
+        chosen_by = {"split": "validation", "n": 30, "n_choosing": 10, "primary": validation}
+        evaluation["selection"] = chosen_by
+    folder.write_json(folder.evaluation, evaluation)
     told = {"status": "finished", "score": accuracy, "primary_metric": "accuracy"}
     folder.update_summary(**{**told, "wall_seconds": 75.0, **summary})
     return folder

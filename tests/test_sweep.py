@@ -1,5 +1,6 @@
 """Sweeps through the true command: named, isolated, taken up again, compared at the end."""
 
+import csv
 import json
 import os
 import signal
@@ -49,6 +50,20 @@ def test_a_failing_job_stops_no_other_and_fails_the_sweep(sweep):
     assert (summary(broken)["status"], summary(good)["status"]) == ("failed", "finished")
     assert summary(broken)["error"]
     assert "job failed; continuing" in (broken / "medgrpo.log").read_text()
+
+
+def test_a_job_is_ranked_by_validation_rows_and_not_by_test_rows(sweep):
+    good = jobs(sweep[0])[sorted(jobs(sweep[0]))[1]]
+    evaluation = json.loads((good / "evaluation.json").read_text())
+    selection = evaluation["selection"]
+    assert selection["split"] == "validation"
+    assert (selection["n"], evaluation["after"]["n"]) == (8, 8)  # as many as are tested on
+    assert selection["n_choosing"] == 0  # GRPO's last checkpoint remains
+    assert summary(good)["selection"] == selection["primary"]
+    with (sweep[0] / "comparison.csv").open() as file:
+        scores = {row["status"]: row["validation_score"] for row in csv.DictReader(file)}
+    assert float(scores["finished"]) == selection["primary"]
+    assert not scores["failed"]
 
 
 def test_a_failed_job_leaves_no_model_in_memory(tmp_path, monkeypatch):

@@ -25,7 +25,8 @@ from medgrpo.rundir import replacing
 class Comparison:
     """Runs, ranked within each test set, and what their results allow to conclude.
 
-    Settings are ranked, by the mean of their seeds: seeds are never ranked against each other.
+    Settings are ranked, by the mean of their seeds (on validation rows, where all have some): seeds
+    are never ranked against each other.
     """
 
     jobs: list[RunRecord]
@@ -55,6 +56,8 @@ class Comparison:
                 "score_low": job.interval and job.interval[0],
                 "score_high": job.interval and job.interval[1],
                 "rows": job.rows,
+                "validation_score": job.selection,
+                "validation_rows": job.selection_rows,
                 "unparsed_rate": job.unparsed_rate,
                 "reward": job.reward,
                 "judge_cost": job.judge_cost,
@@ -115,7 +118,7 @@ def _ranks(jobs: Sequence[RunRecord], settings: Sequence[Setting]) -> list[int |
     ranks: dict[int, int] = {}
     for _, rivals in groupby(settings, key=lambda setting: setting.test_set):
         members = list(rivals)
-        means = [setting.mean for setting in members]
-        for setting, mean in zip(members, means, strict=True):
-            ranks |= dict.fromkeys(map(id, setting.jobs), 1 + means.index(mean))  # best first
+        merits = [setting.merit for setting in members]
+        for setting, merit in zip(members, merits, strict=True):
+            ranks |= dict.fromkeys(map(id, setting.jobs), 1 + merits.index(merit))  # best first
     return [None if job.score is None else ranks[id(job)] for job in jobs]

@@ -45,6 +45,7 @@ def _said_of(settings: Sequence[Setting], keys: Sequence[str]) -> Iterator[str]:
     """Of the settings of one test set."""
     if len(settings) == 1:
         return
+    yield _ranked_by(settings)
     if all(len(setting.seeds) < 2 for setting in settings):
         yield (
             "one seed: nothing about the settings. seed=1,2,3 would tell; a test between two runs "
@@ -59,6 +60,23 @@ def _said_of(settings: Sequence[Setting], keys: Sequence[str]) -> Iterator[str]:
         if setting.baseline
     ]
     yield f"against the baseline {label(baseline.jobs[0], names)}: {', '.join(others)}"
+
+
+def _ranked_by(settings: Sequence[Setting]) -> str:
+    """What the ranks come from, and whether the scores beside them were selected on."""
+    jobs = [job for setting in settings for job in setting.seeds]
+    if not settings[0].by_validation:
+        return (
+            "ranked by test scores: the best one's is too high, for it was chosen by it "
+            "(sweep.rank_by=validation ranks without)"
+        )
+    rows = max(job.selection_rows or 0 for job in jobs)
+    choosing = max(job.choosing_rows or 0 for job in jobs)
+    also = f", of which {choosing} also chose each run's checkpoint" if choosing else ""
+    return (
+        f"ranked by {rows} validation rows{also}; the scores are of test rows, which nothing was "
+        "selected on"
+    )
 
 
 def differing(jobs: Sequence[RunRecord], keys: Sequence[str]) -> dict[str, str]:

@@ -92,6 +92,7 @@ def _setting(setting: Setting) -> dict[str, Any]:
     return {
         "seeds": len(setting.seeds),
         "mean": setting.mean,
+        "validation": setting.selection,
         "low": low,
         "high": high,
         "deviation": setting.deviation,

@@ -42,6 +42,9 @@ class RunRecord:
     score: float | None = None
     interval: tuple[float, float] | None = None  # 95 %
     rows: int | None = None  # held-out rows
+    selection: float | None = None  # the metric of validation rows, for ranking
+    selection_rows: int | None = None
+    choosing_rows: int | None = None  # of these, that decided which checkpoint remained
     unparsed_rate: float | None = None
     reward: float | None = None  # mean total reward over the last tenth of the logged steps
     judge_cost: float | None = None  # US dollars
@@ -125,6 +128,9 @@ def _read_run(path: Path) -> RunRecord:
     job.score = summary.get("score", after.get("primary"))
     job.interval = after.get(f"{job.metric}_interval")
     job.rows, job.unparsed_rate = after.get("n"), after.get("unparsed_rate")
+    chosen_by = evaluation.selection
+    job.selection, job.selection_rows = chosen_by.get("primary"), chosen_by.get("n")
+    job.choosing_rows = chosen_by.get("n_choosing")
     job.judge_cost = ((summary.get("judge") or {}).get("total") or {}).get("cost")
     job.wall_seconds = summary.get("wall_seconds")
     _add_curves(job, read_log(folder.metrics))

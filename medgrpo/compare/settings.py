@@ -28,6 +28,7 @@ class Setting:
     interval: tuple[float, float] | None = None  # 95 % of the mean, over seeds and rows
     contrast: Contrast | None = None  # against the baseline; None where seeds or rows are too few
     p_holm: float | None = None  # of contrast.p, for all settings of the comparison
+    by_validation: bool = False  # whether it is ranked by validation, as all of its test set are
 
     @property
     def test_set(self) -> str:
@@ -60,6 +61,19 @@ class Setting:
         return fmean(scores) if scores else None
 
     @property
+    def selection(self) -> float | None:
+        """The mean of the seeds' scores on validation rows, None where one has none."""
+        scores = [job.selection for job in self.seeds]
+        known = [score for score in scores if score is not None]
+        return fmean(known) if known and len(known) == len(scores) else None
+
+    @property
+    def merit(self) -> float | None:
+        """What it is ranked by: the higher the better."""
+        ranked_by = self.selection if self.by_validation else self.mean
+        return None if ranked_by is None else self.sign * ranked_by
+
+    @property
     def deviation(self) -> float | None:
         """The sample standard deviation of the seeds' scores; None for one seed."""
         scores = [job.score for job in self.seeds if job.score is not None]
@@ -82,7 +96,7 @@ class Setting:
 
 
 def group_settings(jobs: Sequence[RunRecord]) -> list[Setting]:
-    """The settings of runs given in the order typed, the best mean of each test set first."""
+    """The settings of runs given in the order typed, the best of each test set first."""
     found: dict[str, Setting] = {}
     baselines: dict[str, Setting] = {}
     for job in jobs:
@@ -92,12 +106,16 @@ def group_settings(jobs: Sequence[RunRecord]) -> list[Setting]:
         setting.jobs.append(job)
         baseline = baselines.setdefault(job.test_set, setting)
         setting.baseline = None if baseline is setting else baseline
+    for test_set in baselines:
+        rivals = [s for s in found.values() if s.test_set == test_set and s.mean is not None]
+        for setting in rivals:
+            setting.by_validation = all(rival.selection is not None for rival in rivals)
     return sorted(found.values(), key=_order)
 
 
 def _order(setting: Setting) -> tuple[str, float]:
-    mean = setting.mean
-    return setting.test_set, float("inf") if mean is None else -setting.sign * mean
+    merit = setting.merit
+    return setting.test_set, float("inf") if merit is None else -merit
 
 
 def add_contrasts(settings: Sequence[Setting], jobs: Sequence[RunRecord], answers: Answers) -> None:

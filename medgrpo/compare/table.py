@@ -23,6 +23,7 @@ from medgrpo.metrics.recorded import format_number
 COLUMNS = 80
 SCORE = "score (95 % CI)"
 RESULTS: dict[str, Callable[[RunRecord], str]] = {
+    "validation": lambda job: format_number(job.selection, job.spec.digits, "-"),
     "unparsed": lambda job: "-" if job.unparsed_rate is None else f"{job.unparsed_rate:.0%}",
     "reward": lambda job: "-" if job.reward is None else f"{job.reward:.3f}",
     "judge $": lambda job: "-" if job.judge_cost is None else f"{job.judge_cost:.2f}",
@@ -62,8 +63,9 @@ def duration(seconds: float) -> str:
 def _settings_table(settings: Sequence[Setting], keys: Sequence[str], width: int) -> Table:
     jobs = [setting.jobs[0] for setting in settings]
     table = _empty_table(f"{settings[0].test_set}\nby setting, over seeds and rows", padding=0)
-    cells = _add_settings(table, jobs, differing(jobs, keys), width - 64)
-    for name in ("seeds", SCORE):
+    chosen = ["validation"] * settings[0].by_validation
+    cells = _add_settings(table, jobs, differing(jobs, keys), width - 64 - 11 * len(chosen))
+    for name in ("seeds", SCORE, *chosen):
         table.add_column(name, justify="right", no_wrap=True)
     if len(settings) > 1:
         table.add_column("difference (95 % CI)", justify="right", max_width=23)
@@ -71,7 +73,8 @@ def _settings_table(settings: Sequence[Setting], keys: Sequence[str], width: int
             table.add_column(name, justify="right", no_wrap=True)
     for setting, shown in zip(settings, cells, strict=True):
         score = _score_text(setting.mean, setting.interval, setting.spec.digits)
-        row = [*shown, str(len(setting.seeds)), score]
+        ranked_by = [format_number(setting.selection, setting.spec.digits, "-")] * len(chosen)
+        row = [*shown, str(len(setting.seeds)), score, *ranked_by]
         table.add_row(*row, *_contrast_texts(setting) * (len(settings) > 1))
     return table
 

@@ -82,6 +82,13 @@ class Launch:
 
 
 @dataclass
+class Sweep:
+    """How the runs of a sweep are ranked."""
+
+    rank_by: Literal["validation", "test"]
+
+
+@dataclass
 class RunConfig:
     """The top of the config. A `Node` is built by its `_target_`."""
 
@@ -102,6 +109,7 @@ class RunConfig:
     seed: Annotated[int, Interval(ge=0, lt=2**32)]
     output_dir: str
     resume: str | None
+    sweep: Sweep
     launch: Launch
     trusted_targets: list[str]
 

@@ -80,6 +80,7 @@ class HeldOut:
     max_prompt_tokens: Annotated[int, Ge(1)] | None = None  # None: what the model has room for
     limit: Annotated[int, Ge(0)] | None = None  # rows, None for all
     split: Literal["test", "validation"] = "test"  # which one the run passes in
+    validation_limit: Annotated[int, Ge(0)] | None = None  # rows; None: as many as are tested on
     samples: Annotated[int, Ge(0)] = 0  # further answers a row, sampled, for maj@k
     temperature: Annotated[float, Gt(0)] = 0.7  # of the samples
     reward_rows: Annotated[int, Ge(0)] | None = 20  # first rows that rewards score, too; None: all
@@ -91,6 +92,11 @@ class HeldOut:
         """
         room = getattr(model, "max_seq_length", 0) - self.max_new_tokens
         return self.max_prompt_tokens or max(trained, room)
+
+    def on_validation(self, tested: int) -> HeldOut:
+        """The same on rows of validation, without samples: what a setting may be chosen by."""
+        limit = tested if self.validation_limit is None else self.validation_limit
+        return replace(self, split="validation", limit=limit, samples=0, reward_rows=0)
 
     def require_rows(self, metric: Metric, rows: Dataset) -> None:
         """UserError where `metric` is about none of the rows that are evaluated."""

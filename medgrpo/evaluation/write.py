@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from medgrpo.evaluation.evidently_report import write_evidently_report
 from medgrpo.evaluation.heldout import Result
@@ -20,10 +21,12 @@ def write_evaluation(
     primary_metric: str,
     *,
     evidently: bool,
+    selection: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Write the metrics of each stage ("before", ..., "after") and every prediction.
 
-    Where nothing was trained there is "after" alone. With `evidently` also its report of the last
+    Where nothing was trained there is "after" alone. `selection` is what a sweep ranks the run by
+    (see `Evaluation`). With `evidently` also its report of the last
     stage against the first, evidently.html. What the stages took goes into the summary.
     Returns what evaluation.json holds: the metrics by stage, each stage against each earlier one,
     and how each metric is shown.
@@ -33,9 +36,12 @@ def write_evaluation(
         stages={name: stage.metrics for name, stage in stages.items()},
         paired=paired_metrics(predictions, metrics[primary_metric]),
         metrics={name: MetricSpec.of(m, primary_metric) for name, m in metrics.items()},
+        selection=dict(selection or {}),
     )
     evaluation.write(folder)
     seconds = {name: stage.seconds for name, stage in stages.items()}
+    if selection:
+        seconds |= {"selection": selection["seconds"]}
     folder.update_summary(evaluation_seconds=seconds)
     columns = {column_of(metric, primary_metric): metric for metric in metrics.values()}
     known = {None, *Prediction.__annotations__}

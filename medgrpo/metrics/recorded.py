@@ -54,6 +54,9 @@ class Evaluation:
     stages: dict[str, dict[str, Any]]  # before, ..., after: what `compute_metrics` gives
     paired: list[dict[str, Any]] = field(default_factory=list)  # see `paired_metrics`
     metrics: dict[str, MetricSpec] = field(default_factory=dict)
+    # what a sweep ranks the run by: split, n, primary, seconds, and of how many of these rows the
+    # checkpoint was chosen by (n_choosing); {} outside a sweep
+    selection: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: RunFolder) -> Evaluation:
@@ -62,19 +65,20 @@ class Evaluation:
             return cls({})
         stages = json.loads(folder.evaluation.read_text(encoding="utf-8"))
         paired, recorded = stages.pop("paired", []), stages.pop("metrics", {})
+        selection = stages.pop("selection", {})
         known = {spec.name for spec in fields(MetricSpec)}
         metrics = {
             name: MetricSpec(**{key: spec[key] for key in known & spec.keys()})
             for name, spec in recorded.items()
         }
-        return cls(stages, paired, metrics)
+        return cls(stages, paired, metrics, selection)
 
     def write(self, folder: RunFolder) -> None:
         """Write it: the stages, and `paired` and `metrics` beside them."""
         metrics = {name: asdict(spec) for name, spec in self.metrics.items()}
-        folder.write_json(
-            folder.evaluation, {**self.stages, "paired": self.paired, "metrics": metrics}
-        )
+        beside = {"paired": self.paired, "metrics": metrics}
+        beside |= {"selection": self.selection} if self.selection else {}
+        folder.write_json(folder.evaluation, {**self.stages, **beside})
 
     @property
     def after(self) -> dict[str, Any]:

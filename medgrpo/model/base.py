@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +18,8 @@ from medgrpo.model.lora import LoRA
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
 
 TINY = Path(__file__).parent / "tiny" / "weights"
 
@@ -102,3 +106,21 @@ class ModelSource(Model):
             f"model.adapter: {self.adapter} holds no adapter_config.json, "
             "neither itself nor in its folder adapter/"
         )
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch. (transformers' set_seed would import it before Unsloth.)"""
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def warn_of_unused_gpu(policy: Policy) -> None:
+    """Tell a user with a CUDA GPU who runs on the CPU how to ask for the real recipe."""
+    import torch
+
+    if policy.model.device.type == "cpu" and torch.cuda.is_available():
+        log.info("This machine has a CUDA GPU; profile=gpu runs the published recipe on it.")

@@ -49,6 +49,9 @@ def closing_table(folder: RunFolder) -> None:
     for row in rows:
         table.add_row(*row[: 1 + len(columns)])
     console.print(table)
+    if selection := evaluation.selection:
+        score = format_number(selection["primary"], missing="-")
+        console.print(f"Validation, which ranks the sweep: {score} on {selection['n']} rows")
     if evaluation.cuts:
         console.print(evaluation.cuts)
     for pair in evaluation.paired:

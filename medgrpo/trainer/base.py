@@ -72,6 +72,10 @@ class Trainer(Protocol):
         """The model that the result is compared with: the policy as it was loaded."""
         return nullcontext()
 
+    def choosing_rows(self, validation: int) -> int:
+        """How many of so many rows of validation decide which checkpoint remains: the first."""
+        return 0
+
     def changes(self, policy: Policy) -> bool:
         """Whether there is a result that differs from the starting point."""
         return True
@@ -86,6 +90,13 @@ class TRLTrainer(Trainer):
 
     args: dict[str, Any]
     validation_rows: int = 0  # first rows of validation that are answered at a checkpoint
+
+    def choosing_rows(self, validation: int) -> int:
+        """As `Trainer.choosing_rows`: eval_loss is of all rows, eval_score of `validation_rows`."""
+        if not self.args.get("load_best_model_at_end"):
+            return 0
+        by_score = self.args.get("metric_for_best_model") == "eval_score"
+        return min(self.validation_rows, validation) if by_score else validation
 
     def settings(self, training: Training) -> dict[str, Any]:
         """`args` and what a run decides for every TRL config."""

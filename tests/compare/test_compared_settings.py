@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -187,3 +188,49 @@ def test_a_sweep_of_ranks_at_a_fixed_alpha_is_told(tmp_path, printed, lora, told
         config.write_text(config.read_text().replace(f"  r: {rank}\n", more))
     out = " ".join(printed(folder).split())
     assert ("the rank lora.r and the scaling lora.alpha / lora.r vary together" in out) == told
+
+
+def chosen_by_validation(path: Path, *runs: tuple[int, float, float | None]) -> Path:
+    """Runs of a rank, with an accuracy on test and one on validation."""
+    seeds = Counter()
+    for number, (rank, accuracy, validation) in enumerate(runs):
+        seeds[rank] += 1
+        make_run(
+            path / f"r-{number}",
+            accuracy=accuracy, rank=rank, validation=validation, number=number,
+            seed=seeds[rank],
+        )  # fmt: skip
+    return path
+
+
+def test_runs_are_ranked_by_validation_rows(tmp_path, printed):
+    runs = (8, 0.9, 0.5), (16, 0.4, 0.7), (32, 0.6, 0.6)
+    folder = chosen_by_validation(tmp_path, *runs)
+    comparison = compare([folder])
+    assert list(by_rank(folder)) == [16, 32, 8]
+    assert {row["lora.r"]: row["rank"] for row in comparison.rows()} == {"16": 1, "32": 2, "8": 3}
+    assert [row["validation_score"] for row in comparison.rows()] == [0.7, 0.6, 0.5]
+    out = " ".join(printed(folder).split())
+    assert (
+        "ranked by 30 validation rows, of which 10 also chose each run's checkpoint; the scores "
+        in out
+    )
+    assert "are of test rows, which nothing was selected on" in out
+
+
+def test_seeds_are_averaged_on_validation_too(tmp_path, printed):
+    runs = (8, 0.9, 0.2), (8, 0.8, 0.4), (16, 0.4, 0.5), (16, 0.5, 0.7)
+    out = printed(chosen_by_validation(tmp_path, *runs))
+    assert list(by_rank(tmp_path)) == [16, 8]
+    first = next(line for line in out.splitlines() if line.strip().startswith("16"))
+    assert " 0.600 " in first
+    assert max(map(len, out.splitlines()[:-1])) <= 80
+
+
+@pytest.mark.parametrize("missing", [(32, 0.6, None), (8, 0.7, None)])
+def test_without_validation_of_all_the_test_score_ranks_and_that_is_said(
+    tmp_path, printed, missing
+):
+    folder = chosen_by_validation(tmp_path, (8, 0.9, 0.5), (16, 0.4, 0.7), missing)
+    assert next(iter(by_rank(folder))) == 8
+    assert "ranked by test scores: the best one's is too high" in " ".join(printed(folder).split())
