@@ -26,6 +26,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from medgrpo import __version__
+from medgrpo.config import accumulation  # noqa: F401  (a resolver of conf/)
 from medgrpo.config.check import check
 from medgrpo.config.compose import Sweep
 from medgrpo.config.foreign import brought, read_yaml

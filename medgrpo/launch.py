@@ -21,6 +21,7 @@ from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from medgrpo.config import accumulation  # noqa: F401  (a resolver of the recorded config)
 from medgrpo.errors import RunStopped, UserError
 from medgrpo.rundir import RunFolder
 

@@ -118,11 +118,72 @@ def test_what_cannot_work_together_is_refused(tmp_path, overrides, said):
     assert "nothing was started" in done.stderr
 
 
+RECIPES = (ROOT / "docs" / "recipes.md").read_text()
+
+
+def tables(heading: str) -> list[list[str]]:
+    """The rows of the tables below a heading of docs/recipes.md, cell by cell."""
+    below = RECIPES.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    lines = re.findall(r"^\| (`[\w.]+` .+) \|$", below, flags=re.MULTILINE)
+    return [[cell.strip(" `") for cell in line.split(" | ")] for line in lines]
+
+
+def test_the_recipes_differ_as_documented(tmp_path):
+    rows = [row for row in tables("Beside the reference") if len(row) == 4]
+    assert [row[0] for row in rows] == [
+        f"dataset.{key}" for key in ("dataset_id", "primary_metric", "test_ids")
+    ]
+    configs = [shown(tmp_path, f"experiment={name}_grpo") for name in DATA]
+    for key, *values in rows:
+        name = key.rpartition(".")[2]
+        assert [config["dataset"].get(name, "-") for config in configs] == values
+
+
+def test_the_objectives_are_as_documented(tmp_path):
+    heading = RECIPES.partition("## Which objective")[2].partition("| `trainer=` |")[2]
+    keys = re.findall(r"`(\w+)`", heading.splitlines()[0])
+    rows = tables("Which objective")
+    assert [row[0] for row in rows] == ["grpo", "grpo_paper", "dr_grpo", "gspo"]
+    for name, *values in rows:
+        args = shown(tmp_path, f"trainer={name}")["trainer"]["args"]
+        assert [args[key] for key in keys] == [yaml.safe_load(v) for v in values[: len(keys)]], name
+
+
+@pytest.mark.parametrize("processes", [1, 4])
+def test_the_sft_recipe_is_as_documented(tmp_path, processes):
+    launch = f"launch.nproc_per_node={processes}"
+    config = shown(tmp_path, "experiment=medqa_cot_sft", launch)
+    args = config["trainer"]["args"]
+    batch = args["per_device_train_batch_size"] * args["gradient_accumulation_steps"] * processes
+    assert batch == 64
+    rows = {key: yaml.safe_load(ours) for key, _, ours in tables("The SFT recipe")}
+    assert len(rows) == 17
+    args.setdefault("use_liger_kernel", False)  # TRL's default
+    rows["trainer.args.gradient_accumulation_steps"] //= processes
+    assert {key: at(config, key) for key in rows} == rows
+
+
+def test_a_recipe_says_what_it_lacks(monkeypatch):
+    from medgrpo.config import conflicts
+    from medgrpo.config.trl_fields import defaults_of
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    args = defaults_of("SFTConfig") | {"optim": "adamw_torch_4bit", "use_liger_kernel": True}
+    node = {"args": args, "validation_rows": 0, "patience": None}
+    lacking = {problem.key: problem.message for problem in conflicts._sft("trainer", node)}
+    assert "torchao: pip install -e '.[sft]'" in lacking["trainer.args.optim"]
+    assert "liger-kernel: pip install -e '.[sft]'" in lacking["trainer.args.use_liger_kernel"]
+
+
+def test_a_batch_that_cannot_be_made_is_refused(tmp_path):
+    done = run_medgrpo(tmp_path, "experiment=medqa_cot_sft", "launch.nproc_per_node=3")
+    assert done.returncode == 2
+    assert "a batch of 64 is no multiple of 4 a device on 3" in done.stderr
+
+
 def test_the_documented_table_is_the_config(tmp_path):
-    """docs/recipes.md: each `key` of its first table, with our value in the third column."""
-    text = (ROOT / "docs" / "recipes.md").read_text()
-    table = text.partition("## Beside the reference")[2].partition("**Where")[0]
-    rows = re.findall(r"^\| `([\w.]+)` \| (.+?) \| (.+?) \|", table, flags=re.MULTILINE)
+    """docs/recipes.md: each `key` of its table, with our value in the third column."""
+    rows = [row for row in tables("Beside the reference") if len(row) == 3]
     config = shown(tmp_path, "experiment=medqa_grpo")
     assert {key for key, *_ in rows} >= REFERENCE.keys()
     for key, reference, ours in rows:

@@ -34,6 +34,8 @@ IN_A_STAGE = (  # of evaluation.json, beside the metrics
 )
 
 
+OF_TORCHAO = ("adamw_torch_4bit", "adamw_torch_8bit")
+SFT_EXTRA = "pip install -e '.[sft]'"
 _OF_PEFT = {  # setting of lora: its name in adapter_config.json
     **{"r": "r", "alpha": "lora_alpha", "dropout": "lora_dropout", "bias": "bias"},
     **{"use_rslora": "use_rslora", "use_dora": "use_dora"},
@@ -177,6 +179,6 @@ def _sft(key: str, trainer: dict[str, Any]) -> Iterator[Problem]:
             f"{key}.patience", "needs args.load_best_model_at_end and metric_for_best_model"
         )
     if args["use_liger_kernel"] and not importlib.util.find_spec("liger_kernel"):
-        yield Problem(
-            f"{key}.args.use_liger_kernel", "needs liger-kernel: pip install liger-kernel"
-        )
+        yield Problem(f"{key}.args.use_liger_kernel", f"needs liger-kernel: {SFT_EXTRA}")
+    if args["optim"] in OF_TORCHAO and not importlib.util.find_spec("torchao"):
+        yield Problem(f"{key}.args.optim", f"{args['optim']} needs torchao: {SFT_EXTRA}")

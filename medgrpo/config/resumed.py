@@ -31,7 +31,8 @@ def settings(config: Mapping[str, Any] | DictConfig) -> dict[str, Any]:
     """The config flat, with its references resolved, and nothing called.
 
     What a resolver reads (`${oc.env:KEY}`) may be a secret: it stays as it is written. In a
-    DictConfig, which is this machine's own, it is read, and the start of its SHA-256 added.
+    DictConfig, which is this machine's own, it is read, and the start of its SHA-256 added; what is
+    merely computed is its value.
     """
     own = config if isinstance(config, DictConfig) else None
     plain: Any = config if own is None else OmegaConf.to_container(own)
@@ -43,7 +44,8 @@ def settings(config: Mapping[str, Any] | DictConfig) -> dict[str, Any]:
             read = OmegaConf.select(own, key)
             read = OmegaConf.to_container(read, resolve=True) if OmegaConf.is_config(read) else read
             digest = hashlib.sha256(str(read).encode()).hexdigest()
-            values[key] = f"{values[key]} (sha256 {digest[:8]})"
+            computed = str(written).startswith("${accumulation:")
+            values[key] = read if computed else f"{values[key]} (sha256 {digest[:8]})"
     return values
 
 

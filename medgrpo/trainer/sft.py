@@ -22,7 +22,7 @@ from medgrpo.trainer.base import MANAGED, Training, TRLTrainer
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from trl import SFTTrainer
+    from trl import SFTConfig, SFTTrainer
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ class SFT(TRLTrainer):
             eval_dataset=as_completions(data["validation"], training.prompt),
             processing_class=policy.tokenizer,
         )
+        log_batch(config)
         warn_of_cut_rows(trainer)
         stopping = [EarlyStoppingCallback(self.patience)] if self.patience else []
         self.fit(trainer, training, *stopping)
@@ -110,6 +111,16 @@ def completion(row: Example, style: str) -> str | None:
         return explanation
     answer = f"({row['label']}) {row['answer']}" if row["options"] else row["answer"]
     return f"{explanation}\nTherefore, the answer is {answer}.".strip()
+
+
+def log_batch(config: SFTConfig) -> None:
+    """Log how many examples a step takes, and how they come together."""
+    device, steps = config.per_device_train_batch_size, config.gradient_accumulation_steps
+    examples = device * steps * config.world_size
+    log.info(
+        "sft: %d examples a step (%d a device x %d accumulated x %d processes)",
+        examples, device, steps, config.world_size,
+    )  # fmt: skip
 
 
 def warn_of_cut_rows(trainer: SFTTrainer) -> None:
