@@ -22,6 +22,7 @@ from medgrpo.trainer.base import MANAGED, Training, TRLTrainer
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
     from trl import SFTConfig, SFTTrainer
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class SFT(TRLTrainer):
         from medgrpo.trainer.manifest import whole_checkpoint
 
         policy, data, folder = training.policy, training.data, training.folder
+        refuse_other_opening(training.prompt, policy.tokenizer)
         by_score = self.args.get("metric_for_best_model") == SCORE
         direction = {"greater_is_better": training.score.higher_is_better} if by_score else {}
         config = SFTConfig(
@@ -69,6 +71,21 @@ class SFT(TRLTrainer):
         self.fit(trainer, training, *stopping)
         measure = config.metric_for_best_model or "eval_loss"
         record_best_checkpoint(trainer.state, measure, folder, training.tracker)
+
+
+def refuse_other_opening(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> None:
+    """UserError for a chat template that opens responses otherwise than what is trained on.
+
+    The model would learn to answer after a prompt that it is never asked with.
+    """
+    opened = prompt.prefilled(tokenizer).strip()
+    starts = "<reasoning>" if prompt.style == "reasoning" else ""
+    if opened and not starts.startswith(opened):
+        advice = ", or prompt=reasoning" if opened == "<reasoning>" else ""
+        raise UserError(
+            f"prompt.style: {prompt.style} responses do not begin with {opened!r}, which the chat "
+            f"template writes; use another template (prompt.chat_template_kwargs){advice}"
+        )
 
 
 def as_completions(rows: Dataset, prompt: Prompt) -> Dataset:

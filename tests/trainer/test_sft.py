@@ -17,7 +17,7 @@ from medgrpo.dataset.example import Example
 from medgrpo.dataset.prompt import Prompt
 from medgrpo.errors import UserError
 from medgrpo.tracking.metrics_log import read_log
-from medgrpo.trainer.sft import as_completions, completion
+from medgrpo.trainer.sft import as_completions, completion, refuse_other_opening
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -67,6 +67,41 @@ def test_rows_without_an_explanation_teach_no_reasoning(caplog: pytest.LogCaptur
     assert pairs.column_names == ["prompt", "completion"]
     with pytest.raises(UserError, match="prompt=choice_cot"):
         as_completions(Dataset.from_list(rows[1:]), prompt)
+
+
+class Opening:
+    """A tokenizer whose chat template ends in `opened`."""
+
+    def __init__(self, opened: str) -> None:
+        self.opened = opened
+
+    def apply_chat_template(
+        self, messages: list[dict[str, str]], add_generation_prompt: bool = False, **_: object
+    ) -> str:
+        text = "".join(f"<{m['role']}>{m['content']}" for m in messages)
+        return text + f"<assistant>{self.opened}" * add_generation_prompt
+
+
+@pytest.mark.parametrize(
+    ("style", "opened", "refused"),
+    [
+        ("reasoning", "", False),
+        ("reasoning", "<reasoning>\n", False),
+        ("reasoning", "<think>\n", True),
+        ("choice_cot", "", False),
+        ("choice_cot", "<reasoning>\n", True),
+        ("choice_cot", "<think>\n", True),
+    ],
+)
+def test_a_template_that_opens_otherwise_is_not_trained_on(
+    style: str, opened: str, refused: bool
+) -> None:
+    prompt, tokenizer = Prompt("", "{{ question }}", "x", style), Opening(opened)
+    if not refused:
+        refuse_other_opening(prompt, tokenizer)
+        return
+    with pytest.raises(UserError, match=f"do not begin with '{opened.strip()}'"):
+        refuse_other_opening(prompt, tokenizer)
 
 
 def test_template_arguments_reach_each_row() -> None:
