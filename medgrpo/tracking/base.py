@@ -44,6 +44,14 @@ class Tracker(Protocol):
         folder's summary as `<tracker>_id`, where a resumed run finds it.
         """
 
+    def logged(self, label: str) -> int:
+        """Of a run that resumes, the last step that is recorded of it already; -1: nothing is.
+
+        `label` stands before the names of a part of the run that counts its own steps. All that is
+        not recorded is logged again, from the run's folder.
+        """
+        return -1
+
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Add one point to curves, at a training step: `{"train/reward": 0.7}`. No None."""
 

@@ -67,7 +67,7 @@ class MetricsLog:
     """
 
     def __init__(self, folder: RunFolder) -> None:
-        self._paths = (folder.metrics, folder.telemetry)
+        self.metrics, self.telemetry = self._paths = (folder.metrics, folder.telemetry)
         folder.path.mkdir(parents=True, exist_ok=True)
         for path in self._paths:
             _rewrite(path, _lines(path))

@@ -68,6 +68,13 @@ class TrackioTracking(Tracker):
         where = os.path.relpath(trackio.TRACKIO_DIR)
         log.info("trackio: TRACKIO_DIR=%s trackio show --project %s", where, self.project)
 
+    def logged(self, label: str) -> int:
+        from trackio.sqlite_storage import SQLiteStorage
+
+        rows = SQLiteStorage.get_logs(self.project, self._run.name, run_id=self._run.id)
+        names = f"{label}train/"
+        return max((r["step"] for r in rows if any(n.startswith(names) for n in r)), default=-1)
+
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         self._step = step
         self._run.log(dict(values), step=step)

@@ -70,6 +70,7 @@ class WandbTracking(Tracker):
             "dir": str(folder.path),
             "id": earlier,
         }
+        _set_aside(folder, earlier)
         insist = self.mode == "online"
         run = connect(insist, arguments) if mode == "online" else init("offline", arguments)
         self._run = run
@@ -81,6 +82,13 @@ class WandbTracking(Tracker):
             run.define_metric(metric, step_metric=STEP, summary=summary)
         folder.update_summary(wandb_id=run.id)
         log.info("W&B: %s", f"offline; {how_to_sync(run)}" if run.offline else run.url)
+
+    def logged(self, label: str) -> int:
+        """As `Tracker.logged`: what the server has; a file on this machine is begun anew."""
+        if self._run is None or self._run.offline:
+            return -1
+        summary: Any = self._run.summary
+        return int(summary.get(f"{label}{STEP}", -1))
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         if self._run is not None:
@@ -147,3 +155,13 @@ class WandbTracking(Tracker):
             if not self._takes_tables:
                 log.warning("W&B: no answer, so without the tables of completions and answers")
         return self._takes_tables
+
+
+def _set_aside(folder: RunFolder, earlier: str | None) -> None:
+    """Keep what a killed process left of an offline run, under a name that is not uploaded.
+
+    Its file may be torn, and two files of one run would give W&B every step twice: the one that is
+    about to be written holds the whole history.
+    """
+    for left in folder.path.glob(f"wandb/offline-run-*-{earlier}") if earlier else ():
+        left.rename(left.with_name(f"superseded-{left.name}"))

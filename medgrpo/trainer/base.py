@@ -140,6 +140,8 @@ class TRLTrainer(Trainer):
         trainer.remove_callback(PrinterCallback)
         trainer.create_model_card = lambda *_, **__: None  # TRL's, in each checkpoint
         logs = LogCallback(metrics, training.tracker, folder.label)
+        if checkpoint:
+            logs.replay()
         rows = training.data["validation"]
         rows = rows.select(range(min(self.validation_rows, len(rows))))
         with closing(ProgressCallback()) as progress:

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from medgrpo.tracking.base import Tracker
-from medgrpo.tracking.metrics_log import MetricsLog, is_telemetry
+from medgrpo.tracking.metrics_log import MetricsLog, is_telemetry, read_log
 
 COLUMNS = 80  # width of everything that is printed
 LINES = 10  # in a log, about so many lines a training
@@ -30,7 +30,18 @@ class LogCallback(TrainerCallback):
         self.metrics_log = metrics_log
         self.tracker = tracker
         self.label = label  # before each name in the tracker
+        self._logged = -1  # the last step that the tracker has from before a resume
         self.extra: dict[str, Any] = {}  # goes into the next row
+
+    def replay(self) -> None:
+        """Give the tracker what the folder's logs hold and it has not: a kill takes its last rows.
+
+        From then on, it gets no step of before a second time.
+        """
+        self._logged = self.tracker.logged(self.label)
+        rows = [*read_log(self.metrics_log.metrics), *read_log(self.metrics_log.telemetry)]
+        for row in sorted(rows, key=lambda row: row["step"]):
+            self._track(row.pop("step"), row)
 
     def on_log(
         self,
@@ -56,8 +67,15 @@ class LogCallback(TrainerCallback):
     def record(self, step: int, values: dict[str, Any]) -> None:
         """Write `values` as a row of their own."""
         self.metrics_log.log(step, values)
+        self._track(step, values)
+
+    def _track(self, step: int, values: dict[str, Any]) -> None:
+        if step <= self._logged:
+            return
         known = {key: value for key, value in values.items() if value is not None}
         named = {self.label + tracked_name(key): value for key, value in known.items()}
+        if self.label:
+            named[f"{self.label}train/global_step"] = step
         self.tracker.log(step, named)
 
 

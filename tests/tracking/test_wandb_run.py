@@ -13,8 +13,10 @@ from medgrpo.compare.wandb_file import WandbFile, read_wandb
 from medgrpo.errors import UserError
 from medgrpo.rundir import RunFolder
 from medgrpo.tracking import wandb_connect, wandb_run
+from medgrpo.tracking.metrics_log import MetricsLog
 from medgrpo.tracking.mirror import tracked
 from medgrpo.tracking.wandb_run import WandbTracking
+from medgrpo.trainer.callbacks import LogCallback
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
@@ -82,6 +84,42 @@ def test_a_failed_run_is_marked_and_a_resumed_one_keeps_its_id(tmp_path):
     found = read_back(folder)
     assert found.exit_code == 1
     assert found.id == "abc123"
+
+
+def begin(folder: RunFolder) -> LogCallback:
+    """What `TRLTrainer.fit` does at its start, at the checkpoint of step 3."""
+    tracking = WandbTracking(mode="offline")
+    tracking.start(folder, {}, "job")
+    log = MetricsLog(folder)
+    log.truncate(3)
+    return LogCallback(log, tracking)
+
+
+def test_a_killed_runs_history_is_whole_after_it_resumes(tmp_path):
+    with RunFolder(tmp_path) as folder:
+        killed = begin(folder)
+        for step in range(1, 6):
+            killed.record(step, {"reward": step / 10, "loss": None, "step_time": 1.0})
+    (torn,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    wandb.teardown()
+    torn.write_bytes(torn.read_bytes()[:7])  # all that SIGKILL leaves of a short run
+    with RunFolder(tmp_path) as folder:
+        resumed = begin(folder)
+        resumed.replay()
+        for step in range(4, 7):
+            resumed.record(step, {"reward": step / 10, "loss": None, "step_time": 2.0})
+        resumed.tracker.finish()
+    wandb.teardown()
+    (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")  # what `make sync` uploads
+    found = read_wandb(file)
+    assert found.id == folder.read_summary()["wandb_id"]
+    rewards = [
+        (row["train/global_step"], row["train/reward"])
+        for row in found.history
+        if "train/reward" in row
+    ]
+    assert rewards == [(step, step / 10) for step in range(1, 7)]
+    assert len(list(tmp_path.glob("wandb/superseded-offline-run-*"))) == 1
 
 
 def test_artifacts_stay_in_the_run_folder(tmp_path, monkeypatch):

@@ -161,3 +161,33 @@ def test_a_loss_is_shown_where_there_are_no_rewards_and_a_resume_starts_at_its_s
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines] == ["12/20", "14/20", "16/20", "18/20", "20/20"]
     assert all("loss 0.250" in line for line in lines)
+
+
+def test_a_tracker_gets_no_step_twice(tmp_path):
+    """Of a run that resumes on a server, which may have more than the last checkpoint."""
+    from medgrpo.tracking.metrics_log import MetricsLog
+    from medgrpo.trainer.callbacks import LogCallback
+
+    class Server(Tracker):
+        def __init__(self):
+            self.points = []
+
+        def logged(self, label):
+            return {"": 3, "sft/": -1}[label]
+
+        def log(self, step, values):
+            self.points.append((step, *sorted(values)))
+
+    server = Server()
+    for label, folder in {"": tmp_path, "sft/": tmp_path / "sft"}.items():
+        logs = LogCallback(MetricsLog(RunFolder(folder)), server, label)
+        for step in (1, 2):
+            logs.metrics_log.log(step, {"reward": 0.5})
+        logs.replay()
+        for step in (3, 4):
+            logs.record(step, {"reward": 0.5})
+    main = [point for point in server.points if "train/reward" in point]
+    assert [step for step, *_ in main] == [4]
+    stage = [point for point in server.points if point not in main]
+    names = ("sft/train/global_step", "sft/train/reward")
+    assert stage == [(step, *names) for step in (1, 2, 3, 4)]
