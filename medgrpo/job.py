@@ -10,10 +10,11 @@ import gc
 import logging
 import os
 import platform
+import shutil
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 def run_job(cfg: DictConfig) -> float:
     """Run the job; returns its score (NaN for none). In a sweep, a failure is also logged."""
     if HydraConfig.get().mode != RunMode.MULTIRUN:
-        with owned(Path(cfg.output_dir)):
+        with refused_without_trace(Path(cfg.output_dir)), owned(Path(cfg.output_dir)):
             return _run(cfg)
     summary = RunFolder(cfg.output_dir).read_summary()
     if cfg.resume and summary.get("status") == "finished":
@@ -44,6 +45,25 @@ def run_job(cfg: DictConfig) -> float:
         else:
             log.exception("job failed; continuing with the remaining jobs")
         _let_go(error)
+        raise
+
+
+@contextmanager
+def refused_without_trace(folder: Path) -> Iterator[None]:
+    """Of a run that is refused before it has a passport, leave no folder: nothing was done in it.
+
+    What else lies there, and a folder that held a run before, stay as they are.
+    """
+    known = bool(RunFolder(folder).read_summary())
+    try:
+        yield
+    except UserError:
+        if not known and not RunFolder(folder).passport.exists():
+            shutil.rmtree(folder / ".hydra", ignore_errors=True)
+            for name in (".lock", "medgrpo.log", "summary.json"):
+                (folder / name).unlink(missing_ok=True)
+            with suppress(OSError):  # it holds more
+                folder.rmdir()
         raise
 
 

@@ -24,6 +24,7 @@ from medgrpo.evaluation.write import write_evaluation
 from medgrpo.judge.client import Judge
 from medgrpo.metrics.base import Metric, require
 from medgrpo.model.base import Model, Policy, seed_everything, warn_of_unused_gpu
+from medgrpo.model.identity import identity
 from medgrpo.model.lora import LoRA
 from medgrpo.model.memory import MemoryWorkload
 from medgrpo.model.preflight import preflight
@@ -38,7 +39,7 @@ from medgrpo.tracking.base import Tracker
 from medgrpo.tracking.mirror import tracked
 from medgrpo.tracking.names import describe
 from medgrpo.trainer.base import Trainer, Training
-from medgrpo.trainer.passport import record_settings
+from medgrpo.trainer.passport import judge_facts, prompt_hashes, record_settings
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -74,7 +75,11 @@ def run(cfg: DictConfig) -> float:
             data, prompt, policy.tokenizer, dataset.max_prompt_tokens, dataset.over_length,
             held_out_tokens=evaluation.prompt_budget(parts.model, dataset.max_prompt_tokens),
         )  # fmt: skip
-        record_settings(folder, cfg, data)
+        record_settings(folder, cfg, data, {
+            "model": identity(getattr(policy.model, "config", None), cfg.model.get("adapter")),
+            "prompt_sha256": prompt_hashes(data, prompt, policy.tokenizer),
+            "judge": judge_facts(judge),
+        })  # fmt: skip
 
         config = plain(cfg)
         tracker: Tracker = build(cfg.tracking)

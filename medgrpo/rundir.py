@@ -2,8 +2,7 @@
 
 A folder outlives its process. Whoever looks at it later (resume, a sweep's comparison, a person)
 finds in summary.json what became of the run: `running` in a folder whose `process` does not live
-means killed. The passport says what the run was made of, after the idea of a model card that can
-be replayed.
+means killed.
 """
 
 from __future__ import annotations
@@ -13,13 +12,10 @@ import json
 import math
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import distributions
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -142,33 +138,6 @@ class RunFolder:
         with replacing(self.path / name) as temporary:
             pq.write_table(pa.Table.from_pylist(list(rows)), temporary)
 
-    def write_passport(
-        self,
-        *,
-        overrides: Sequence[str],
-        config: Mapping[str, Any],
-        dataset: Any,
-        rows: Sequence[str] = (),
-    ) -> None:
-        """What this run is made of, written once before training; a resumed run keeps the first.
-
-        `overrides` are the command's, `config` its settings by dotted key, `dataset` is the
-        caller's fingerprint of the data (both JSON), `rows` some of its rows as they were read.
-        """
-        passport = {
-            "command": ["python", "-m", "medgrpo", *overrides],
-            "seed": config["seed"],
-            "config": config,
-            "changes": [],
-            "dataset": dataset,
-            "rows": list(rows),
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "git_commit": _git_commit(),
-            "libraries": _libraries(),
-        }
-        self.write_json(self.passport, nan_to_null(passport))
-
     def read_passport(self) -> dict[str, Any]:
         """The passport; {} before there is one. UserError for one that cannot be read."""
         try:
@@ -227,22 +196,3 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@cache
-def _libraries() -> dict[str, str]:
-    """What is installed, by name; read once, a sweep's jobs share it."""
-    return dict(sorted((found.name, found.version) for found in distributions()))
-
-
-def _git_commit() -> str | None:
-    """The commit (`-dirty` when files differ from it) if this package lies in its own checkout."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    except FileNotFoundError:  # no git on this machine
-        return None
-    return done.stdout.strip() or None

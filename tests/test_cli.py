@@ -407,7 +407,7 @@ def test_help_fits_a_screen_and_a_half(medgrpo):
     assert done.returncode == 0
     assert len(lines) <= 48
     assert max(map(len, lines)) <= 80
-    groups = ["dataset: bioasq, ", "lora: ", "rewards: formats, judges", "trainer: grpo"]
+    groups = ["dataset: bioasq, ", "lora: ", "rewards: formats, judges", "trainer: dr_grpo, grpo"]
     groups += ["metrics: bioasq, standard", "dataset.primary_metric=KEY     one of accuracy, "]
     for part in [*groups, "--cfg job", "--info defaults", "-sc install=bash", "Exit codes"]:
         assert part in done.stdout
@@ -455,3 +455,28 @@ def test_resume_repeats_what_was_typed(medgrpo, tmp_path):
     assert "seed: 6\n" in done.stdout
     hydra = medgrpo("--cfg", "hydra", "resume=run").stdout
     assert "  dir: run\n" in hydra
+
+
+def test_a_group_of_a_folder_that_is_typed_is_found(medgrpo, tmp_path):
+    own = tmp_path / "own" / "dataset" / "mine.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("defaults: [medqa]\nlimit: 7\n")
+    path = f"hydra.searchpath=[file://{tmp_path / 'own'}]"
+    done = medgrpo(path, "dataset=mine", "lora.r=eight")
+    assert done.returncode == 2
+    assert "1 problem" in done.stderr  # dataset=mine is none
+    assert medgrpo(path, "dataset=mine", "--cfg", "job").returncode == 0
+    assert "dataset" in medgrpo(path, "dataset=other").stderr
+
+
+@pytest.mark.parametrize("lying", [[], ["notes.txt"]])
+def test_a_run_that_is_refused_leaves_nothing(medgrpo, tmp_path, lying):
+    (tmp_path / "rows.txt").write_text("no table")
+    for name in lying:
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / name).touch()
+    done = medgrpo("dataset.source=path", "dataset.path=rows.txt", "output_dir=run")
+    assert done.returncode == 2
+    assert "dataset.path: rows.txt is none of" in done.stderr
+    assert [path.name for path in tmp_path.glob("run/*")] == lying
+    assert (tmp_path / "run").exists() == bool(lying)

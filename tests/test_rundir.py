@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import subprocess
 from contextlib import suppress
 
 import pyarrow as pa
@@ -119,46 +118,3 @@ def test_nested_names_make_their_folder(tmp_path):
     folder.write_parquet(folder.completions / "step.parquet", [{"completion": "é"}])
     table = pq.read_table(tmp_path / "completions" / "step.parquet")
     assert table.to_pylist() == [{"completion": "é"}]
-
-
-def test_the_passport_names_command_data_and_libraries_but_no_secret(tmp_path, monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-for-files")
-    folder = RunFolder(tmp_path)
-    folder.write_passport(overrides=["lora.r=16"], config={"seed": 7}, dataset={"train": "d41d8c"})
-    text = folder.passport.read_text()
-    passport = json.loads(text)
-    assert passport["command"] == ["python", "-m", "medgrpo", "lora.r=16"]
-    assert passport["seed"] == 7
-    assert passport["dataset"] == {"train": "d41d8c"}
-    assert passport["libraries"]["pytest"] == pytest.__version__
-    assert passport["python"].startswith("3.")
-    assert "sk-not-for-files" not in text
-
-
-def test_the_passport_names_the_commit_of_the_checkout_and_whether_it_was_changed(
-    tmp_path, monkeypatch
-):
-    def git(*arguments: str) -> str:
-        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        command = ["git", *identity, *arguments]
-        return subprocess.run(
-            command, cwd=tmp_path, capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    def commit_in_passport() -> str | None:
-        folder.write_passport(overrides=[], config={"seed": 1}, dataset={})
-        return json.loads(folder.passport.read_text())["git_commit"]
-
-    folder = RunFolder(tmp_path / "run")
-    source = tmp_path / "medgrpo" / "rundir.py"
-    source.parent.mkdir()
-    source.write_text("before")
-    monkeypatch.setattr(rundir, "__file__", str(source))
-    assert commit_in_passport() is None  # an installed package has no commit
-    git("init")
-    git("add", "medgrpo")
-    git("commit", "-m", "first")
-    commit = git("rev-parse", "HEAD")
-    assert commit_in_passport() == commit
-    source.write_text("after")
-    assert commit_in_passport() == f"{commit}-dirty"

@@ -54,8 +54,8 @@ def check(
     in_folder = _problem_lines(_folder_problems(args.config_dir), "--config-dir")
     if in_folder:
         return in_folder, None
-    with hydra_with(args.config_dir):
-        overrides, problems = read(args.overrides)
+    overrides, problems = read(args.overrides)
+    with hydra_with(args.config_dir, overrides):
         names = [name for name in choices("") if not name.startswith("_")]
         if args.config_name not in (None, *names):
             missing = unknown(args.config_name, names, "file").message

@@ -38,11 +38,14 @@ class Sweep:
 
 
 @contextmanager
-def hydra_with(config_dir: str | None) -> Iterator[None]:
-    """Hydra with the search path that its own main would make."""
+def hydra_with(config_dir: str | None, overrides: Sequence[Override] = ()) -> Iterator[None]:
+    """Hydra with the search path that its own main would make, and find by `overrides`."""
     search_path = create_config_search_path(str(CONF))
-    if config_dir:
-        path = f"file://{Path(config_dir).absolute()}"
+    paths = [f"file://{Path(config_dir).absolute()}"] if config_dir else []
+    for override in overrides:
+        if override.key_or_group == "hydra.searchpath" and isinstance(override.value(), list):
+            paths += map(str, override.value())  # type: ignore[arg-type]
+    for path in paths:
         search_path.prepend("command-line", path, SearchPathQuery(provider="schema"))
     Hydra.create_main_hydra2(task_name="medgrpo", config_search_path=search_path)
     try:

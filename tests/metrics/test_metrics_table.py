@@ -28,6 +28,7 @@ from medgrpo.report.model_card import model_card
 from medgrpo.report.run_report import write_report
 from medgrpo.rundir import RunFolder
 from medgrpo.tracking.mirror import headline_metrics
+from medgrpo.trainer.machine import this_machine
 
 NO_ROW_VALUE = {"macro_f1", "majority_baseline", "random_baseline"}
 
@@ -81,7 +82,8 @@ def finished_run(
     (path / ".hydra").mkdir()
     (path / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
     (path / ".hydra" / "hydra.yaml").write_text(yaml.safe_dump(hydra))
-    folder.write_passport(overrides=[], config={"seed": 1}, dataset={})
+    passport = {"command": [], "seed": 1, "config": {}, "dataset": {}, "rows": []}
+    folder.write_json(folder.passport, {**passport, **this_machine()})
     return folder
 
 

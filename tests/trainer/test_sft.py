@@ -232,7 +232,7 @@ def test_the_experiment_is_the_reference(medgrpo: Command, tmp_path: Path) -> No
         "cosine",
         0.1,
     )
-    assert args["per_device_train_batch_size"] * args["gradient_accumulation_steps"] == 16
+    assert args["per_device_train_batch_size"] * args["gradient_accumulation_steps"] == 64
     assert (args["num_train_epochs"], args["max_length"]) == (10, 8192)
     assert (args["eval_strategy"], args["save_strategy"]) == ("epoch", "epoch")
     assert args["load_best_model_at_end"] is True

@@ -1,0 +1,1 @@
+"""Making a run again from its passport, to see whether the same comes out."""
