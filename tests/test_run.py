@@ -232,6 +232,7 @@ def test_real_files_run_with_all_eight_rewards(tmp_path, dataset, file, counts):
         "dataset.source=path",
         f"dataset.path={REAL / file}",
         "output_dir=run",
+        "trainer.args.per_device_train_batch_size=8",  # abstracts of a thousand tokens
         *SHORT,
     )
     assert "{} train, {} validation, {} test".format(*counts) in done.stdout
