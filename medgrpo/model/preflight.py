@@ -49,9 +49,13 @@ def preflight(
     """
     problems: list[str] = []
     missing: list[str] = []
+    written = SPARE_DISK
     if isinstance(model, ModelSource):
         shape, missing = _shape(model)
         problems += [*_loader(model, lora), *missing, *_weights(shape, model, lora, loads)]
+        if merged and shape:
+            written += shape.parameters * 2
+            problems += _merging(shape, model)
     elif merged:
         problems.append(
             f"export.merged: {type(model).__name__} does not say where its weights lie; make it a "
@@ -59,7 +63,7 @@ def preflight(
         )
     if dataset_id and not missing and not cached_dataset(dataset_id):
         problems += hub_problems("dataset.dataset_id", "dataset", dataset_id, None)
-    problems += _disk(folder, SPARE_DISK)
+    problems += _disk(folder, written)
     if problems:
         raise UserError("\n  ".join(["this run cannot start here:", *problems]))
 
@@ -82,6 +86,30 @@ def _weights(
         yield from _disk(hub_cache(), shape.parameters * _downloaded(model))
     if model.device != "cuda" or _sees_gpu():
         yield from _memory(shape, model, lora, loads)
+
+
+def _merging(shape: Shape, model: ModelSource) -> Iterator[str]:
+    """Whether the base, in float32 and on the CPU, has room at the end of the run.
+
+    Trained from Unsloth's own 4-bit copy, it has to be downloaded for that in 16 bit.
+    """
+    import psutil
+
+    needed, there = shape.parameters * 4, psutil.virtual_memory().total
+    if needed > there:
+        yield (
+            f"export.merged: merging takes {needed / GB:.1f} GB of memory (the base in float32, on "
+            f"the CPU), and this machine has {there / GB:.1f}; choose export=adapter and merge on "
+            "a larger one"
+        )
+    downloaded = _downloaded(model) < 2
+    if downloaded and model.local_path() is None:
+        yield from _disk(hub_cache(), shape.parameters * (2 + _downloaded(model)))
+    log.info(
+        "export: merging will take %.1f GB of memory and write %.1f GB%s",
+        needed / GB, shape.parameters * 2 / GB,
+        f", after a download of {shape.parameters * 2 / GB:.1f} GB" * downloaded,
+    )  # fmt: skip
 
 
 def _sees_gpu() -> bool:

@@ -10,6 +10,7 @@ import signal
 import sys
 
 if "KILL_AT" in os.environ and os.environ.get("RANK", "0") == "0":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     MODULE, NAME, CALL, WHEN, SIGNAL = os.environ["KILL_AT"].split(":")
 
     def end() -> None:

@@ -224,6 +224,27 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
     assert "needs 0.2 GB, 0.1 GB are free" in problem
 
 
+def test_merging_wants_the_base_in_float32(tmp_path, gpu, caplog, monkeypatch):
+    caplog.set_level("INFO")
+    model = cuda(folder(tmp_path, LLAMA_3B))
+    assert merging(model, tmp_path / "run") == []
+    assert "merging will take 12.9 GB of memory and write 6.4 GB" in caplog.text
+    small = SimpleNamespace(total=8 * GB, available=8 * GB)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: small)
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda path: SimpleNamespace(free=6 * GB))
+    memory, disk = merging(model, tmp_path / "run")
+    assert memory.startswith("export.merged: merging takes 12.9 GB of memory")
+    assert "needs 6.6 GB, 6.0 GB are free" in disk
+
+
+def merging(model, folder):
+    try:
+        room.preflight(model, LoRA(r=8, alpha=8), [RECIPE], folder, None, merged=True)
+    except UserError as error:
+        return [line.strip() for line in str(error).splitlines()[1:]]
+    return []
+
+
 # The hub
 
 
