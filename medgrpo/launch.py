@@ -29,8 +29,8 @@ from medgrpo.rundir import RunFolder
 def run_apart(cfg: DictConfig) -> dict[str, Any]:
     """Run `cfg` in `cfg.launch.nproc_per_node` processes; returns the summary of the run.
 
-    RuntimeError when a process failed: what it wrote stands above in the log. SIGTERM and Ctrl-C
-    are passed on, and waited for.
+    RunStopped when a process failed, and with it all: what it wrote stands above in the log.
+    SIGTERM and Ctrl-C are passed on, and waited for.
     """
     folder = RunFolder(cfg.output_dir)
     processes = cfg.launch.nproc_per_node
@@ -52,7 +52,10 @@ def run_apart(cfg: DictConfig) -> dict[str, Any]:
         for kind in (UserError, RunStopped):
             if message.startswith(f"{kind.__name__}: "):
                 raise kind(message.removeprefix(f"{kind.__name__}: "))
-        raise RuntimeError(f"the job's process ended with exit code {code}: {message}")
+        raise RunStopped(
+            f"the run's process ended with exit code {code}: {message}; to resume: "
+            f"python -m medgrpo resume={folder.path}"
+        )
     return folder.summary
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import math
 import os
 import platform
@@ -22,6 +23,8 @@ from typing import Any, Self
 
 from medgrpo import __version__
 from medgrpo.errors import RunStopped, UserError
+
+log = logging.getLogger(__name__)
 
 RESERVED = 1 << 18  # bytes
 FORMAT = 3  # of a run folder, in its summary; raised when an older one can no longer be resumed
@@ -104,10 +107,11 @@ class RunFolder:
         self.write_json(self.summary_file, nan_to_null(self.summary))
 
     def read_summary(self) -> dict[str, Any]:
-        """The summary as it lies on disk; {} for a folder where no run has started."""
-        if not self.summary_file.exists():
-            return {}
-        return json.loads(self.summary_file.read_text(encoding="utf-8"))
+        """The summary as it lies on disk; {} for a folder where no run has started.
+
+        UserError for one that cannot be read.
+        """
+        return _read(self.summary_file)
 
     def other_writer(self) -> str | None:
         """The version that wrote a folder of another format; None for one that can be resumed.
@@ -140,12 +144,7 @@ class RunFolder:
 
     def read_passport(self) -> dict[str, Any]:
         """The passport; {} before there is one. UserError for one that cannot be read."""
-        try:
-            return json.loads(self.passport.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise UserError(f"{self.passport} cannot be read ({error}): start a new run") from None
+        return _read(self.passport)
 
     def settings(self) -> dict[str, Any]:
         """By dotted key, as its passport has them; {} before there is one."""
@@ -154,9 +153,13 @@ class RunFolder:
         return passport.get("config", {}) | changed
 
     def drop_completions(self, step: int) -> None:
-        """Leave out those past `step`, which a resumed run samples again."""
+        """Leave out those past `step`, which a resumed run samples again, and damaged ones."""
         for file in self.completions.glob("completions_*.parquet"):
-            if int(file.stem.rpartition("_")[2]) > step:
+            number = file.stem.rpartition("_")[2]
+            if number.isdecimal() and int(number) > step:
+                file.unlink()
+            elif number.isdecimal() and not _is_parquet(file):
+                log.warning("%s is damaged and left out: step %d is over", file, int(number))
                 file.unlink()
 
     @property
@@ -179,6 +182,30 @@ def score_of(summary: Mapping[str, Any]) -> float:
     score = summary.get("selection")
     score = summary.get("score") if score is None else score
     return math.nan if score is None else score
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """A JSON object; {} where there is no such file."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{file} cannot be read ({error}): start a new run") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{file} is not what a run writes: start a new run")
+    return found
+
+
+def _is_parquet(file: Path) -> bool:
+    from pyarrow import ArrowException
+    from pyarrow.parquet import read_metadata
+
+    try:
+        read_metadata(file)
+    except (OSError, ArrowException):
+        return False
+    return True
 
 
 def nan_to_null(obj: Any) -> Any:

@@ -163,6 +163,26 @@ def test_the_sft_recipe_is_as_documented(tmp_path, processes):
     assert {key: at(config, key) for key in rows} == rows
 
 
+def test_the_models_are_as_documented(tmp_path):
+    rows = tables("Models")
+    assert {row[0] for row in rows} == {path.stem for path in (ROOT / "conf" / "model").glob("*")}
+    for name, loader, _ in rows:
+        given = ["model.name_or_path=."] if name == "local" else []
+        model = shown(tmp_path, f"model={name}", *given)["model"]
+        unsloth = model["_target_"].endswith("UnslothModel")
+        assert loader == ("Unsloth, 4 bit" if unsloth else "transformers")
+        assert model["load_in_4bit"] is unsloth
+
+
+def test_what_is_documented_to_save_memory_is_valid(tmp_path):
+    below = RECIPES.partition("To go smaller")[2].partition("## Models")[0]
+    rows = re.findall(r"^\| (`.+?`) \| ", below, flags=re.MULTILINE)
+    assert len(rows) == 4
+    for row in rows:
+        for overrides in re.findall(r"`(.+?)`", row):
+            shown(tmp_path, "experiment=medqa_grpo", *overrides.split())
+
+
 def test_a_recipe_says_what_it_lacks(monkeypatch):
     from medgrpo.config import conflicts
     from medgrpo.config.trl_fields import defaults_of

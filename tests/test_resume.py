@@ -234,3 +234,57 @@ def end_with(monkeypatch, error: BaseException) -> None:
         raise error
 
     monkeypatch.setattr(run, "run", fail)
+
+
+def garbage(file: Path) -> None:
+    file.write_bytes(b"\xff\xfe{[\x00 not what was written")
+
+
+def emptied(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def torn(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def gone(file: Path) -> None:
+    file.unlink()
+
+
+DAMAGED = [
+    "summary.json", "passport.json", "metrics.jsonl", "telemetry.jsonl", "best.json",
+    ".hydra/overrides.yaml", ".hydra/config.yaml", ".hydra/hydra.yaml",
+    "adapter/adapter_config.json",
+    "completions/completions_00002.parquet", "checkpoints/checkpoint-3/manifest.json",
+    "checkpoints/checkpoint-3/rng_state.pth",
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", [garbage, emptied, torn, gone])
+@pytest.mark.parametrize("name", DAMAGED)
+def test_whatever_is_damaged_is_one_line_or_the_same_run(cut, whole, medgrpo, name, damage):
+    files = list(cut.glob(name))
+    assert files or name.startswith(("completions", "checkpoints")), name
+    for file in files:
+        damage(file)
+    done = medgrpo("resume=cut")
+    assert "Traceback" not in done.stdout + done.stderr, done.stderr
+    assert done.returncode in (0, 1, 2)
+    if done.returncode == 0:
+        assert same_results(cut, whole)
+    else:
+        assert len([line for line in done.stderr.splitlines() if line.strip()]) <= 4
+
+
+@pytest.mark.slow
+def test_foreign_files_change_nothing(cut, whole, medgrpo):
+    for name in ("checkpoint-old", "checkpoint-", "checkpoint-99", "checkpoint-1e9"):
+        (cut / "checkpoints" / name).mkdir()
+    (cut / "checkpoints" / "checkpoint-99" / "weights.bin").write_bytes(b"1")
+    (cut / "completions" / "completions_mine.parquet").write_bytes(b"mine")
+    (cut / "notes.txt").write_text("mine")
+    done = medgrpo("resume=cut")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert same_results(cut, whole)
