@@ -32,6 +32,7 @@ from medgrpo.config.compose import Sweep
 from medgrpo.config.foreign import brought, read_yaml
 from medgrpo.config.overrides import quoted
 from medgrpo.config.provenance import CONF
+from medgrpo.config.signature import is_own
 from medgrpo.config.terminal import printable
 from medgrpo.errors import RunStopped, UserError
 from medgrpo.job import owned, run_job
@@ -194,7 +195,7 @@ def _resumed(argv: list[str], args: Namespace, folder: str) -> list[str]:
     _refuse_other_format(Path(folder))
     sweep = recorded_overrides(folder)
     if sweep is not None:
-        kept = brought(sweep, folder, typed)
+        kept = brought(sweep, folder, typed, own=is_own(Path(folder) / "multirun.yaml"))
         flag = [] if args.multirun else ["--multirun"]
         return [*flag, *argv, *kept, f"hydra.sweep.dir={quoted(folder)}"]
     recorded = Path(folder) / ".hydra" / "overrides.yaml"
@@ -202,7 +203,7 @@ def _resumed(argv: list[str], args: Namespace, folder: str) -> list[str]:
         raise UserError(f"resume (command line): {folder} is no run folder (no {recorded} there)")
     if args.multirun:
         raise UserError(f"resume: {folder} is one run and no sweep; leave out -m")
-    kept = brought(read_yaml(recorded), folder, typed)
+    kept = brought(read_yaml(recorded), folder, typed, own=is_own(recorded))
     return [*argv, *kept, f"hydra.run.dir={quoted(folder)}"]
 
 

@@ -21,6 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from medgrpo.config.signature import sign
 from medgrpo.errors import RunStopped, UserError
 from medgrpo.rundir import RunFolder, score_of
 
@@ -29,9 +30,12 @@ log = logging.getLogger(__name__)
 
 def run_job(cfg: DictConfig) -> float:
     """Run the job; returns its score (NaN for none). In a sweep, a failure is also logged."""
-    if HydraConfig.get().mode != RunMode.MULTIRUN:
+    hydra = HydraConfig.get()
+    sign(Path(cfg.output_dir) / ".hydra" / "overrides.yaml")
+    if hydra.mode != RunMode.MULTIRUN:
         with refused_without_trace(Path(cfg.output_dir)), owned(Path(cfg.output_dir)):
             return _run(cfg)
+    sign(Path(hydra.sweep.dir) / "multirun.yaml")
     summary = RunFolder(cfg.output_dir).read_summary()
     if cfg.resume and summary.get("status") == "finished":
         log.info("finished already: %s", cfg.output_dir)

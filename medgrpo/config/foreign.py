@@ -27,6 +27,10 @@ _PLAIN = re.compile(
     r"|hydra\.launcher\.(partition|account|gpus_per_node|cpus_per_task|mem_gb|nodes|n_jobs"
     r"|timeout_min|array_parallelism|signal_delay_s|max_num_timeout)=[\w.-]+"
 )
+_SENDS = re.compile(
+    r"(hydra\.sweeper\.params\.)?((judge|engine)\.(base_url|api_key_env)|export\.push_to"
+    r"|tracking\.(entity|project)|\S*vllm_server_(base_url|host))="
+)
 _PARAMS = "hydra.sweeper.params."
 _RESOLVER = re.compile(r"\$\{[^}]*[:$]")  # ${name:..}, also where the name is ${another}
 
@@ -51,11 +55,11 @@ def read_yaml(file: Path) -> Any:
         raise UserError(f"{file} cannot be read ({' '.join(str(error).split())})") from None
 
 
-def brought(lines: Any, folder: str, typed: Collection[str]) -> list[str]:
+def brought(lines: Any, folder: str, typed: Collection[str], *, own: bool = False) -> list[str]:
     """The overrides that `folder` recorded, without those whose keys are `typed` again.
 
     Whom to trust only a user says: `trusted_targets` is not among them. Raises UserError for what
-    is more than a setting.
+    is more than a setting, and, unless the folder is this user's `own`, for where to send things.
     """
     if not isinstance(lines, list):
         raise UserError(f"resume: {folder} records no overrides")
@@ -63,6 +67,8 @@ def brought(lines: Any, folder: str, typed: Collection[str]) -> list[str]:
     lines = [line for line in lines if str(line).lstrip("+~").partition("=")[0] not in typed]
     for line in lines:
         why = _more_than_a_setting(line)
+        if not why and not own and _SENDS.match(line.lstrip("+")):
+            why = "sends what is yours, a key perhaps, to an address of somebody else's"
         if why:
             raise UserError(
                 f"resume: {folder} sets {line!r}, which {why}: if you trust it, type it again"

@@ -21,6 +21,7 @@ from typing import Any
 
 from medgrpo.config.foreign import brought, read_yaml
 from medgrpo.config.overrides import quoted
+from medgrpo.config.signature import is_own
 from medgrpo.config.terminal import printable
 from medgrpo.errors import UserError
 from medgrpo.replay.passports import Difference, passport_differences
@@ -88,7 +89,8 @@ def _replay(run: RunFolder, place: Path, typed: dict[str, str]) -> int:
     """Make `run` again in `place`, compare, and print what was found."""
     if place.exists():
         raise UserError(f"output_dir: {place} is there already; name another")
-    recorded = brought(read_yaml(run.path / ".hydra" / "overrides.yaml"), str(run.path), typed)
+    file = run.path / ".hydra" / "overrides.yaml"
+    recorded = brought(read_yaml(file), str(run.path), typed, own=is_own(file))
     changed = {change["key"]: change["to"] for change in run.read_passport().get("changes", [])}
     anew = [*recorded, *(f"{key}={value}" for key, value in typed.items())]
     if changed:
@@ -99,10 +101,10 @@ def _replay(run: RunFolder, place: Path, typed: dict[str, str]) -> int:
     command = [sys.executable, "-m", "medgrpo", *anew, "hydra.mode=RUN"]
     place.parent.mkdir(parents=True, exist_ok=True)
     log = place.with_name(f"{place.name}.log")
-    with log.open("wb") as file:
+    with log.open("wb") as output:
         done = subprocess.run(
             [*command, f"output_dir={quoted(str(place))}"],
-            stdout=file, stderr=subprocess.STDOUT, check=False,
+            stdout=output, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
     if done.returncode:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines() or [""]

@@ -1,6 +1,7 @@
 """A folder of somebody else's is resumed and compared without running what it brings."""
 
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from synthetic_runs import make_run
 
 from medgrpo.cli import _checked
 from medgrpo.compare.comparison import compare
+from medgrpo.config import signature
 from medgrpo.config.foreign import brought
 from medgrpo.errors import UserError
 
@@ -139,3 +141,32 @@ def test_a_comparison_resolves_no_more_than_references(tmp_path, monkeypatch):
     found = compare([tmp_path]).jobs[0].config
     assert "hunter2" not in str(found)
     assert found["prompt.r"] == found["lora.r"]
+
+
+SENDS = ["judge.base_url=http://x/v1", "engine.api_key_env=MY_KEY", "export.push_to=them/model",
+         "tracking.entity=them", "hydra.sweeper.params.judge.base_url=http://x/v1",
+         "++trainer.args.vllm_server_base_url=http://x"]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", SENDS)
+def test_where_to_send_things_is_taken_over_from_oneself_alone(line):
+    with pytest.raises(UserError, match="to an address of somebody else's: if you trust it, type"):
+        brought([line], "run", {})
+    assert brought([line], "run", {}, own=True) == [line]
+
+
+def test_ones_own_folder_is_known_by_its_signature(tmp_path, monkeypatch):
+    monkeypatch.setattr(signature, "KEY", tmp_path / "home" / "key")
+    record = tmp_path / "run" / "overrides.yaml"
+    record.parent.mkdir()
+    record.write_text("- judge.base_url=http://localhost:8000/v1")
+    assert not signature.is_own(record)
+    signature.sign(record)
+    assert signature.is_own(record)
+    moved = shutil.copytree(record.parent, tmp_path / "elsewhere") / record.name
+    assert signature.is_own(moved)
+    moved.write_text("- judge.base_url=http://them/v1")
+    assert not signature.is_own(moved)
+    monkeypatch.setattr(signature, "KEY", tmp_path / "other home" / "key")
+    assert not signature.is_own(record)
+    assert (tmp_path / "home" / "key").stat().st_mode & 0o077 == 0
