@@ -43,6 +43,7 @@ class Comparison:
 
     def rows(self) -> list[dict[str, Any]]:
         """A flat row a run, None for what is not known: the columns of comparison.csv."""
+        rewards = sorted({name for job in self.jobs for name in job.effective})
         return [
             {
                 "rank": rank,
@@ -60,6 +61,7 @@ class Comparison:
                 "validation_rows": job.selection_rows,
                 "unparsed_rate": job.unparsed_rate,
                 "reward": job.reward,
+                **{f"effective_weight.{name}": job.effective.get(name) for name in rewards},
                 "judge_cost": job.judge_cost,
                 "wall_seconds": job.wall_seconds,
                 "error": " ".join(job.error.split()),

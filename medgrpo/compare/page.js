@@ -80,6 +80,18 @@ function ranking() {
   table(byId("ranking"), columns, jobs, "");
 }
 
+// What each reward moved, beside its weight.
+function effective() {
+  const names = [...new Set(jobs.flatMap((job) => Object.keys(job.effective)))].sort();
+  const shown = (job, name) => (known(job.effective[name]) ? `${percent(job.effective[name])} (weight ${job.asked[name] ?? "–"})` : "–");
+  const columns = [
+    { label: "run", value: (job) => job.run },
+    ...keys.map(setting),
+    ...names.map((name) => ({ label: breakable(name), value: (job) => job.effective[name], show: (job) => shown(job, name), number: true })),
+  ];
+  table(byId("effective"), columns, jobs.filter((job) => Object.keys(job.effective).length), "No run has logged it.");
+}
+
 // One axis: where a job's value lies, 0 (bottom) to 1 (top), and the labels to write along it.
 function axis(name, value) {
   const all = jobs.map(value).filter(known);
@@ -274,4 +286,4 @@ byId("second").value = String(Math.min(1, jobs.length - 1));
 byId("colour").addEventListener("change", curves);
 byId("question").addEventListener("change", answers);
 window.addEventListener("resize", parallel);
-for (const draw of [ranking, parallel, curves, settings, tests, twoRuns]) draw();
+for (const draw of [ranking, parallel, curves, settings, effective, tests, twoRuns]) draw();

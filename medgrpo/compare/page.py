@@ -15,7 +15,7 @@ from jinja2 import Environment, StrictUndefined
 
 from medgrpo.compare.comparison import Comparison
 from medgrpo.compare.conclusions import conclusions
-from medgrpo.compare.records import POINTS
+from medgrpo.compare.records import POINTS, RunRecord
 from medgrpo.compare.settings import Setting
 from medgrpo.compare.statistics import differing_settings, value_of
 from medgrpo.rundir import nan_to_null, replacing
@@ -68,7 +68,8 @@ def _data(comparison: Comparison) -> dict[str, Any]:
         "jobs": [
             row
             | {"values": {key: value_of(job, key) for key in comparison.keys}}
-            | {"digits": job.spec.digits}
+            | {"digits": job.spec.digits, "effective": job.effective}
+            | {"asked": _asked(job)}
             | {"steps": job.steps, "curves": {k: _rounded(v) for k, v in job.curves.items()}}
             for job, row in zip(jobs, comparison.rows(), strict=True)
         ],
@@ -83,6 +84,12 @@ def _data(comparison: Comparison) -> dict[str, Any]:
         },
         "questions": [vars(question) for question in comparison.questions],
     }
+
+
+def _asked(job: RunRecord) -> dict[str, Any]:
+    """The weight of each reward in the run's config."""
+    weights = {name: job.config.get(f"rewards.{name}.weight") for name in job.effective}
+    return {name: weight for name, weight in weights.items() if weight is not None}
 
 
 def _setting(setting: Setting) -> dict[str, Any]:

@@ -19,7 +19,12 @@ from medgrpo.config.resumed import settings
 from medgrpo.errors import UserError
 from medgrpo.metrics.recorded import Evaluation, MetricSpec
 from medgrpo.rundir import RunFolder
-from medgrpo.tracking.metrics_log import is_reward_mean, read_log
+from medgrpo.tracking.metrics_log import (
+    is_effective_weight,
+    is_reward_mean,
+    read_log,
+    reward_name,
+)
 
 POINTS = 200  # of a curve; more steps are averaged in bins
 # beside each reward's own
@@ -49,6 +54,7 @@ class RunRecord:
     reward: float | None = None  # mean total reward over the last tenth of the logged steps
     judge_cost: float | None = None  # US dollars
     wall_seconds: float | None = None
+    effective: dict[str, float] = field(default_factory=dict)  # weight by reward, last tenth
     steps: list[int] = field(default_factory=list)  # of the curves
     curves: dict[str, list[float | None]] = field(default_factory=dict)
     name: str = ""  # unique among the compared runs
@@ -187,18 +193,27 @@ def _add_curves(job: RunRecord, rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         by_step.setdefault(row["step"], {}).update(row)
     rows = list(by_step.values())
-    rewards = [row["reward"] for row in rows if row.get("reward") is not None]
-    if rewards:
-        last_tenth = rewards[-max(1, len(rewards) // 10) :]
-        job.reward = sum(last_tenth) / len(last_tenth)
+    logged: set[str] = set().union(*rows)
+    job.reward = _last_tenth(rows, "reward")
+    for name in sorted(filter(is_effective_weight, logged)):
+        weight = _last_tenth(rows, name)
+        if weight is not None:
+            job.effective[reward_name(name)] = weight
     size = -(-len(rows) // POINTS)
     job.steps = [
         rows[min(end, len(rows)) - 1]["step"] for end in range(size, len(rows) + size, size or 1)
     ]
-    logged: set[str] = set().union(*rows)
     names = [*CURVES[:1], *sorted(filter(is_reward_mean, logged)), *CURVES[1:]]
+    names += sorted(filter(is_effective_weight, logged))
     for name in filter(logged.__contains__, names):
         job.curves[name] = _binned([row.get(name) for row in rows], size)
+
+
+def _last_tenth(rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    """The mean over the last tenth of the steps that logged it; None where none did."""
+    values = [row[name] for row in rows if row.get(name) is not None]
+    last = values[-max(1, len(values) // 10) :]
+    return sum(last) / len(last) if last else None
 
 
 def _binned(values: Sequence[float | None], size: int) -> list[float | None]:

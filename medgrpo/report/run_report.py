@@ -109,6 +109,7 @@ def _training(folder: RunFolder) -> dict[str, Any]:
         "conclusion": curves.conclusion(),
         "best": curves.best,
         "rewards": _first_and_last(folder),
+        "effective": _effective(folder),
         "pictures": [
             base64.b64encode(file.read_bytes()).decode() for file in files if file.exists()
         ],
@@ -127,6 +128,19 @@ def _first_and_last(folder: RunFolder) -> dict[str, tuple[float, float]]:
         if values:
             means[reward_name(key)] = (sum(values[:tenth]) / tenth, sum(values[-tenth:]) / tenth)
     return means
+
+
+def _effective(folder: RunFolder) -> dict[str, float]:
+    """Each reward's effective weight, its mean over the logged steps."""
+    from medgrpo.tracking.metrics_log import is_effective_weight, read_log, reward_name
+
+    rows = read_log(folder.metrics)
+    found = {}
+    for key in sorted({key for row in rows for key in row if is_effective_weight(key)}):
+        values = [row[key] for row in rows if row.get(key) is not None]
+        if values:
+            found[reward_name(key)] = sum(values) / len(values)
+    return found
 
 
 def _json(path: Path) -> dict[str, Any] | None:

@@ -39,9 +39,14 @@ def is_reward_mean(key: str) -> bool:
     return key.startswith("rewards/") and key.endswith("/mean")
 
 
+def is_effective_weight(key: str) -> bool:
+    """Whether a logged value is what one reward moves: `rewards/<name>/effective_weight`."""
+    return key.startswith("rewards/") and key.endswith("/effective_weight")
+
+
 def reward_name(key: str) -> str:
-    """`rewards/<name>/mean` -> `<name>`."""
-    return key.removeprefix("rewards/").removesuffix("/mean")
+    """`rewards/<name>/mean`, or another value of that reward -> `<name>`."""
+    return key.removeprefix("rewards/").rpartition("/")[0]
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

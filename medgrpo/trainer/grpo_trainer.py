@@ -13,6 +13,7 @@ from trl import GRPOTrainer
 from medgrpo.rewards.base import Reward
 from medgrpo.rewards.contract import checked
 from medgrpo.rundir import RunFolder
+from medgrpo.trainer.effective import effective_weights
 from medgrpo.trainer.judging import JudgeWatch, impute_missing, too_few_judged
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ class RecordingGRPOTrainer(GRPOTrainer):
     ) -> torch.Tensor:
         """Scores [completions of all processes, rewards]; gaps of judged ones filled and logged.
 
-        Rewards get responses whole, and the column `truncated`: no end token was written.
+        Also logged: what each reward moves (medgrpo/trainer/effective.py). Rewards get responses
+        whole, and the column `truncated`: no end token was written.
         """
         ends = {*self.eos_token_ids, self.processing_class.pad_token_id}
         inputs = [
@@ -66,14 +68,25 @@ class RecordingGRPOTrainer(GRPOTrainer):
             for [message] in completions
         ]
         scores = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        filled = self._watched(scores, completion_ids_list) if self._watch.rewards else scores
+        mode, generations = self._collecting()
+        weights = effective_weights(filled, self.reward_weights.tolist(), generations)
+        for name, weight in zip(self.reward_func_names, weights, strict=True):
+            self._metrics[mode][f"rewards/{name}/effective_weight"].append(weight)
+        return filled
+
+    def _collecting(self) -> tuple[str, int]:
+        """Which metrics are collected, and how many completions a prompt has."""
+        if self.model.training:
+            return "train", self.num_generations
+        return "eval", self.num_generations_eval
+
+    def _watched(self, scores: torch.Tensor, completion_ids_list: list[list[int]]) -> torch.Tensor:
+        """`scores` with the gaps of judged rewards filled; what became of them is logged."""
         watch = self._watch
-        if not watch.rewards:
-            return scores
         gather = self.accelerator.gather
         lengths = gather(scores.new_tensor([len(ids) for ids in completion_ids_list]))
-        mode, generations = "train", self.num_generations
-        if not self.model.training:
-            mode, generations = "eval", self.num_generations_eval
+        mode, generations = self._collecting()
         kept = self.state.stateful_callbacks  # lies in each checkpoint, and was read from the last
         if _WINDOW in kept:
             watch.outage.restore(kept[_WINDOW])
@@ -82,7 +95,7 @@ class RecordingGRPOTrainer(GRPOTrainer):
             self._metrics[mode][name].append(value)
         watch.check_limits(scores, metrics, gather)
         kept[_WINDOW] = watch.outage.state()
-        self._record_gaps(scores, len(prompts), generations)
+        self._record_gaps(scores, len(completion_ids_list), generations)
         if watch.stop:
             self.control.should_save = self.control.should_training_stop = True
         return impute_missing(scores, generations, watch.columns)

@@ -257,3 +257,20 @@ def test_figures_are_json_in_the_page(sweep, tmp_path, capsys):
     start = page.index('type="application/json">') + len('type="application/json">')
     data = json.loads(page[start : page.index("</script>", start)])
     assert [job["rank"] for job in data["jobs"]] == [1, 1, 2, 2, 3, 3, 4, 4, 1, 2]
+
+
+def test_what_each_reward_moved_stands_beside_its_weight(tmp_path):
+    from medgrpo.compare.page import _data
+
+    folder = make_run(tmp_path / "a", weight=2.0, steps=20)
+    lines = folder.metrics.read_text().splitlines()
+    moved = [
+        json.loads(line) | {"rewards/tags/effective_weight": i / 20} for i, line in enumerate(lines)
+    ]
+    folder.metrics.write_text("".join(json.dumps(row) + "\n" for row in moved))
+    comparison = compare([tmp_path])
+    assert comparison.rows()[0]["effective_weight.tags"] == pytest.approx(18.5 / 20)
+    (job,) = _data(comparison)["jobs"]
+    assert job["effective"] == {"tags": pytest.approx(18.5 / 20)}
+    assert job["asked"] == {"tags": 2.0}
+    assert "rewards/tags/effective_weight" in job["curves"]

@@ -1,0 +1,37 @@
+"""Which reward moves the policy, and how much: not the weight that was asked for.
+
+A reward that is the same for all answers to a question moves nothing, whatever its weight; two that
+rise together share what they move. With the advantage A (Shao et al. 2024) the sum over rewards r
+of A_r = w_r (score - mean of its group) / deviation of the group's total, the effective weight of r
+is E[A_r A] / E[A A], its part in the variance of the advantages. Parts add up to 1; one below 0 is
+that of a reward which the others overrule.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def effective_weights(
+    scores: torch.Tensor, weights: Sequence[float], generations: int
+) -> list[float]:
+    """One for each column of `scores` [prompts x generations, rewards]; NaN without any signal.
+
+    A missing score (NaN) deviates by nothing.
+    """
+    groups = scores.double().view(-1, generations, scores.shape[1]) * scores.new_tensor(
+        weights, dtype=scores.double().dtype
+    )
+    parts = (groups - groups.nanmean(dim=1, keepdim=True)).nan_to_num(0.0)
+    total = parts.sum(dim=2, keepdim=True)
+    deviation = total.std(dim=1, keepdim=True)
+    signal = deviation.flatten() > 1e-6
+    if not signal.any():
+        return [math.nan] * scores.shape[1]
+    parts, total = (values[signal] / deviation[signal] for values in (parts, total))
+    return ((parts * total).sum(dim=(0, 1)) / (total * total).sum()).tolist()
