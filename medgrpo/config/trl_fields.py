@@ -1,10 +1,10 @@
 """The fields of TRL's GRPOConfig and SFTConfig: name, type and default, without importing TRL.
 
 `trainer.args` takes any of them. Importing TRL to learn their names costs 8 seconds, which no
-message about a typo is worth; so they lie in trl_fields.json, written by
-`python -m medgrpo.config.trl_fields` and compared with the installed TRL by a test. TRL states no
-ranges, and names the choices of some strings only in its trainer's source; RANGES and CHOICES have
-them for the fields that people set.
+message about a typo is worth; so they lie in trl_fields_1.14.json and so on, one for each version
+of TRL that was tried, written by `python -m medgrpo.config.trl_fields` and compared with the
+installed TRL by a test. TRL states no ranges, and names the choices of some strings of GRPOConfig
+only in its trainer's source; RANGES and CHOICES have them for the fields that people set.
 """
 
 from __future__ import annotations
@@ -12,15 +12,29 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+import re
 import types
 import typing
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Interval
 
-TABLE = Path(__file__).with_name("trl_fields.json")
+
+def table_file() -> Path:
+    """The table of the installed TRL, or of the last one before it that was tried."""
+    installed = _numbers(version("trl"))
+    tables = sorted(Path(__file__).parent.glob("trl_fields_*.json"), key=lambda f: _numbers(f.stem))
+    return [tables[0], *(file for file in tables if _numbers(file.stem) <= installed)][-1]
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """The version in a text, without what comes after major and minor number."""
+    return tuple(map(int, re.findall(r"\d+", text)[:2]))
+
+
 _NAMES = {"Any": Any, "Literal": Literal, "None": None}
 _PLAIN: dict[Any, str] = {kind: kind.__name__ for kind in (bool, int, float, str, dict)}
 _PLAIN |= {type(None): "None", Any: "Any"}
@@ -64,7 +78,7 @@ def types_of(config_class: str) -> dict[str, Any]:
         for name, spec in _table(config_class).items()
     }
     ranges = {name: Annotated[types[name], RANGES[name]] for name in RANGES.keys() & types}
-    choices = {name: CHOICES[name] for name in CHOICES.keys() & types}
+    choices = CHOICES if config_class == "GRPOConfig" else {}
     return types | ranges | choices
 
 
@@ -74,7 +88,7 @@ def defaults_of(config_class: str) -> dict[str, Any]:
 
 
 def _table(config_class: str) -> dict[str, dict[str, Any]]:
-    return json.loads(TABLE.read_text(encoding="utf-8"))[config_class]
+    return json.loads(table_file().read_text(encoding="utf-8"))[config_class]
 
 
 def describe(config_class: type) -> dict[str, dict[str, Any]]:
@@ -120,4 +134,6 @@ if __name__ == "__main__":
     from trl import GRPOConfig, SFTConfig
 
     tables = {config.__name__: describe(config) for config in (GRPOConfig, SFTConfig)}
-    TABLE.write_text(json.dumps(tables, indent=1) + "\n", encoding="utf-8")
+    name = "trl_fields_{}.{}.json".format(*_numbers(version("trl")))
+    text = json.dumps(tables, indent=1) + "\n"
+    Path(__file__).with_name(name).write_text(text, encoding="utf-8")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trl import GRPOTrainer
 
-from medgrpo.rewards.base import Reward
+from medgrpo.rewards.base import Reward, response_text
 from medgrpo.rewards.contract import checked
 from medgrpo.rundir import RunFolder
 from medgrpo.trainer.effective import effective_weights
@@ -120,8 +120,8 @@ class RecordingGRPOTrainer(GRPOTrainer):
         if not self.accelerator.is_main_process or not self._logs["prompt"]:
             return
         columns = {
-            "prompt": self._logs["prompt"],
-            "completion": self._logs["completion"],
+            "prompt": list(map(self._as_text, self._logs["prompt"])),
+            "completion": list(map(response_text, self._logs["completion"])),
             **self._logs["rewards"],
             "advantage": self._logs["advantages"],
             **self._logs["extra"],
@@ -133,3 +133,11 @@ class RecordingGRPOTrainer(GRPOTrainer):
         ]
         name = f"completions_{step:05d}.parquet"
         self._folder.write_parquet(self._folder.completions / name, rows)
+
+    def _as_text(self, prompt: str | list[dict[str, str]]) -> str:
+        """What the model was asked: TRL 1.14 keeps it rendered, and 1.16 as messages."""
+        if isinstance(prompt, str):
+            return prompt
+        return self.processing_class.apply_chat_template(
+            prompt, tokenize=False, add_generation_prompt=True, **self.chat_template_kwargs
+        )

@@ -8,7 +8,15 @@ import pytest
 from pydantic import ConfigDict, TypeAdapter
 from trl import GRPOConfig, GRPOTrainer, SFTConfig
 
-from medgrpo.config.trl_fields import CHOICES, RANGES, TABLE, defaults_of, describe, types_of
+from medgrpo.config import trl_fields
+from medgrpo.config.trl_fields import (
+    CHOICES,
+    RANGES,
+    defaults_of,
+    describe,
+    table_file,
+    types_of,
+)
 from medgrpo.trainer.grpo import GRPO
 from medgrpo.trainer.sft import SFT
 
@@ -18,7 +26,16 @@ CONFIGS = [GRPOConfig, SFTConfig]
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.__name__)
 def test_table_is_that_of_the_installed_trl(config):
     """Out of date? python -m medgrpo.config.trl_fields"""
-    assert json.loads(TABLE.read_text())[config.__name__] == describe(config)
+    assert json.loads(table_file().read_text())[config.__name__] == describe(config)
+
+
+@pytest.mark.parametrize(
+    ("installed", "table"),
+    [("1.14.2", "1.14"), ("1.15.0", "1.14"), ("1.16.3", "1.16"), ("2.0", "1.16"), ("1.9", "1.14")],
+)
+def test_the_table_is_that_of_the_version(monkeypatch, installed, table):
+    monkeypatch.setattr(trl_fields, "version", lambda name: installed)
+    assert table_file().name == f"trl_fields_{table}.json"
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.__name__)

@@ -28,6 +28,7 @@ def test_what_the_template_wrote_and_where_the_response_ended(tmp_path):
     trainer.reward_func_names = [reward.__name__ for reward in rewards]
     trainer.reward_processing_classes = [None, None]
     trainer._watch = JudgeWatch(rewards)
+    trainer.num_generations = 1
     end = trainer.processing_class.eos_token_id
 
     def scores(prefilled: str, text: str, *ids: int) -> list[float]:
