@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 PIP_INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints/cpu.txt
 
-.PHONY: sync help quickstart test test-slow lint bench gpu-check
+.PHONY: sync help quickstart test test-slow test-matrix lint bench gpu-check
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -16,6 +16,11 @@ test: $(VENV)/installed-dev ## install what the tests need and run them
 
 test-slow: $(VENV)/installed-dev ## the tests that take minutes or extra packages
 	$(PYTHON) -m pytest -m slow
+
+test-matrix: ## the tests with the newest TRL, transformers and datasets that we take, in a venv of its own
+	python3 -m venv .venv-matrix
+	.venv-matrix/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' 'trl>=1.16,<1.17'
+	.venv-matrix/bin/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/installed-dev ## ruff and mypy
 	$(PYTHON) -m ruff check .
