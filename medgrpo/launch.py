@@ -103,5 +103,7 @@ def _scratch(folder: Path) -> tempfile.TemporaryDirectory[str]:
 if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]))
-    except (UserError, RunStopped):
-        sys.exit(1)  # told by the process that started this one
+    except (UserError, RunStopped) as error:
+        if rank := int(os.environ.get("RANK", "0")):  # the first one's is told by who started it
+            print(f"medgrpo: process {rank}: {error}", file=sys.stderr)
+        sys.exit(1)

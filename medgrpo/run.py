@@ -100,7 +100,7 @@ def run(cfg: DictConfig) -> float:
             stages[stage] = held_out()
         result = stages["after"]
 
-        selection = parts.selection(cfg, policy, data, result)
+        selection = parts.selection(cfg, policy, data, result, folder)
         metric = parts.metric.name
         evaluated = write_evaluation(
             folder, stages, parts.metrics, metric,
@@ -176,7 +176,7 @@ class Parts:
         preflight(self.model, self.lora, loads, folder.path, dataset.hub_id, merged=merged)
 
     def selection(
-        self, cfg: DictConfig, policy: Policy, data: DatasetDict, result: Result
+        self, cfg: DictConfig, policy: Policy, data: DatasetDict, result: Result, folder: RunFolder
     ) -> dict[str, Any]:
         """What a sweep ranks the run by, see `Evaluation`; {} where its `result` has to do."""
         in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
@@ -185,13 +185,13 @@ class Parts:
         if self.evaluation.split == "test":
             held_out = self.evaluation.on_validation(len(result.predictions))
             result = held_out(policy, data["validation"], **self.reading)
+            folder.update_summary(selection_seconds=result.seconds)
         metrics, rows = result.metrics, len(data["validation"])
         return {
             "split": "validation",
             "n": metrics["n"],
             "n_choosing": min(metrics["n"], self.trainer.choosing_rows(rows)),
             "primary": metrics["primary"],
-            "seconds": result.seconds,
         }
 
     def trainings(self, policy: Policy, folder: RunFolder) -> dict[str, tuple[Trainer, RunFolder]]:

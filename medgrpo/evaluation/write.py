@@ -40,8 +40,6 @@ def write_evaluation(
     )
     evaluation.write(folder)
     seconds = {name: stage.seconds for name, stage in stages.items()}
-    if selection:
-        seconds |= {"selection": selection["seconds"]}
     folder.update_summary(evaluation_seconds=seconds)
     columns = {column_of(metric, primary_metric): metric for metric in metrics.values()}
     known = {None, *Prediction.__annotations__}

@@ -54,8 +54,8 @@ class Evaluation:
     stages: dict[str, dict[str, Any]]  # before, ..., after: what `compute_metrics` gives
     paired: list[dict[str, Any]] = field(default_factory=list)  # see `paired_metrics`
     metrics: dict[str, MetricSpec] = field(default_factory=dict)
-    # what a sweep ranks the run by: split, n, primary, seconds, and of how many of these rows the
-    # checkpoint was chosen by (n_choosing); {} outside a sweep
+    # what a sweep ranks the run by: split, n, primary, and by how many of these rows the checkpoint
+    # was chosen (n_choosing); {} outside a sweep
     selection: dict[str, Any] = field(default_factory=dict)
 
     @classmethod

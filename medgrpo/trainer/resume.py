@@ -16,11 +16,12 @@ def go_on_from(checkpoint: Path, trainer: Trainer, log: Path, patience: int | No
 
     transformers takes one step more when it is resumed after its last: that is made none. It also
     looks for the best checkpoint where the folder lay when it was written. Raises UserError where
-    rows of `log` are gone that the checkpoint knows of.
+    rows of `log` (which the first process keeps) are gone that the checkpoint knows of.
     """
     state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
     logged = {row["step"] for row in state.log_history if any(map(is_metric, row))}
-    if lost := sorted(logged - {row["step"] for row in read_log(log)}):
+    lost = sorted(logged - {row["step"] for row in read_log(log)})
+    if lost and trainer.is_world_process_zero():
         raise UserError(
             f"resume: {log} has lost what was logged at step {lost[0]}; put the file back, or "
             "start a new run"
