@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from medgrpo.errors import UserError
@@ -27,6 +28,8 @@ def go_on_from(checkpoint: Path, trainer: Trainer, log: Path, patience: int | No
             "start a new run"
         )
     args = trainer.args
+    if args.device.type == "cpu":  # of several processes "cpu:0", which torch.load does not know
+        args.__dict__["_setup_devices"] = torch.device("cpu")
     stopped = state.stateful_callbacks.get("EarlyStoppingCallback", {}).get("attributes", {})
     waited = stopped.get("early_stopping_patience_counter", 0)
     if state.global_step == args.max_steps or (patience is not None and waited >= patience):
