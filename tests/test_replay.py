@@ -44,6 +44,7 @@ def test_a_run_made_again_is_the_same_to_the_bit(run):
     assert replay(run.parent, "run").returncode == 2  # run-replay is there
 
 
+@pytest.mark.slow
 def test_what_differs_is_named_with_a_reason(run):
     done = replay(run.parent, "run", "output_dir=other", "trainer.args.learning_rate=1e-3")
     assert done.returncode == 4, done.stdout + done.stderr

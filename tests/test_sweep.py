@@ -83,7 +83,8 @@ def test_a_failed_job_leaves_no_model_in_memory(tmp_path, monkeypatch):
         except MemoryError as error:
             raise RuntimeError("out of memory") from error
 
-    hydra = OmegaConf.create({"hydra": {"mode": RunMode.MULTIRUN}})
+    sweep = {"mode": RunMode.MULTIRUN, "sweep": {"dir": str(tmp_path)}}
+    hydra = OmegaConf.create({"hydra": sweep})
     monkeypatch.setattr(HydraConfig.instance(), "cfg", hydra)
     monkeypatch.setattr(medgrpo.run, "run", fail)
     launch = {"nproc_per_node": 1, "own_process": False}

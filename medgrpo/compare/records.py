@@ -19,12 +19,7 @@ from medgrpo.config.resumed import settings
 from medgrpo.errors import UserError
 from medgrpo.metrics.recorded import Evaluation, MetricSpec
 from medgrpo.rundir import RunFolder
-from medgrpo.tracking.metrics_log import (
-    is_effective_weight,
-    is_reward_mean,
-    read_log,
-    reward_name,
-)
+from medgrpo.tracking.metrics_log import is_effective_weight, is_reward_mean, read_log, reward_name
 
 POINTS = 200  # of a curve; more steps are averaged in bins
 # beside each reward's own
@@ -195,10 +190,8 @@ def _add_curves(job: RunRecord, rows: Sequence[Mapping[str, Any]]) -> None:
     rows = list(by_step.values())
     logged: set[str] = set().union(*rows)
     job.reward = _last_tenth(rows, "reward")
-    for name in sorted(filter(is_effective_weight, logged)):
-        weight = _last_tenth(rows, name)
-        if weight is not None:
-            job.effective[reward_name(name)] = weight
+    moved = {n: _last_tenth(rows, n) for n in sorted(filter(is_effective_weight, logged))}
+    job.effective = {reward_name(n): weight for n, weight in moved.items() if weight is not None}
     size = -(-len(rows) // POINTS)
     job.steps = [
         rows[min(end, len(rows)) - 1]["step"] for end in range(size, len(rows) + size, size or 1)

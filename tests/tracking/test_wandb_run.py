@@ -100,6 +100,7 @@ def test_a_killed_runs_history_is_whole_after_it_resumes(tmp_path):
         killed = begin(folder)
         for step in range(1, 6):
             killed.record(step, {"reward": step / 10, "loss": None, "step_time": 1.0})
+        killed.tracker.finish()
     (torn,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     wandb.teardown()
     torn.write_bytes(torn.read_bytes()[:7])  # all that SIGKILL leaves of a short run
