@@ -116,12 +116,14 @@ def _replay(run: RunFolder, place: Path, typed: dict[str, str]) -> int:
 
 def _compare(run: RunFolder, again: RunFolder) -> int:
     found = list(result_differences(run, again))
+    reasons = list(passport_differences(run.read_passport(), again.read_passport()))
     if not found:
-        print("  the same to the bit")
+        print(f"  the same to the bit{', though not all is as it was' if reasons else ''}")
+        if reasons:
+            _tell(reasons)
         return SAME
     near = all(difference.near for difference in found)
     print(f"  {'the same within 1e-4' if near else 'it differs'}: first, {printable(found[0])}")
-    reasons = list(passport_differences(run.read_passport(), again.read_passport()))
     print(f"  what may be why{'' if reasons else ': nothing that the passports know of'}")
     if reasons:
         _tell(reasons)
