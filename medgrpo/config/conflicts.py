@@ -19,18 +19,8 @@ from medgrpo.config.grpo_conflicts import grpo_conflicts
 from medgrpo.config.schema import Problem, unknown
 
 IN_A_STAGE = (  # of evaluation.json, beside the metrics
-    *(
-        "primary",
-        "primary_metric",
-        "n_primary",
-        "n",
-        "n_labelled",
-        "unparsed",
-        "k",
-        "support",
-        "recall",
-    ),
-    *("groups", "rewards", "prompts_trimmed", "responses_cut_off"),
+    *("primary", "primary_metric", "n", "n_primary", "n_labelled", "unparsed", "k"),
+    *("support", "recall", "groups", "rewards", "prompts_trimmed", "responses_cut_off"),
 )
 
 

@@ -78,8 +78,8 @@ def _tell(differences: Sequence[Difference]) -> int:
     """Print what differs from a passport."""
     for difference in differences[:REASONS]:
         print(f"  {printable(difference)}")
-    if more := len(differences) - REASONS:
-        print(f"  and {more} more" if more > 0 else "", end="\n" if more > 0 else "")
+    if len(differences) > REASONS:
+        print(f"  and {len(differences) - REASONS} more")
     if not differences:
         print("  nothing differs from its passport")
     return DIFFERS if differences else SAME

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,12 @@ from medgrpo.metrics.recorded import Evaluation, format_interval, format_number
 from medgrpo.report.bias_variance import Curves
 from medgrpo.report.model_card import WARNING
 from medgrpo.rundir import RunFolder, replacing
+from medgrpo.tracking.metrics_log import (
+    is_effective_weight,
+    is_reward_mean,
+    read_log,
+    reward_name,
+)
 
 COMPLETIONS = 20  # questions shown with all answers
 LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "unsloth", "deepeval", "evidently")
@@ -118,29 +125,26 @@ def _training(folder: RunFolder) -> dict[str, Any]:
 
 def _first_and_last(folder: RunFolder) -> dict[str, tuple[float, float]]:
     """Each reward's mean over the first and the last tenth of the logged steps."""
-    from medgrpo.tracking.metrics_log import is_reward_mean, read_log, reward_name
-
-    rows = read_log(folder.metrics)
     means = {}
-    for key in sorted({key for row in rows for key in row if is_reward_mean(key)}):
-        values = [row[key] for row in rows if row.get(key) is not None]
+    for name, values in _logged(folder, is_reward_mean):
         tenth = -(-len(values) // 10)
-        if values:
-            means[reward_name(key)] = (sum(values[:tenth]) / tenth, sum(values[-tenth:]) / tenth)
+        means[name] = (sum(values[:tenth]) / tenth, sum(values[-tenth:]) / tenth)
     return means
 
 
 def _effective(folder: RunFolder) -> dict[str, float]:
     """Each reward's effective weight, its mean over the logged steps."""
-    from medgrpo.tracking.metrics_log import is_effective_weight, read_log, reward_name
+    return {
+        name: sum(values) / len(values) for name, values in _logged(folder, is_effective_weight)
+    }
 
+
+def _logged(folder: RunFolder, wanted: Callable[[str], bool]) -> Iterator[tuple[str, list[float]]]:
+    """Of the keys that are `wanted`, the reward's name and its known values by step."""
     rows = read_log(folder.metrics)
-    found = {}
-    for key in sorted({key for row in rows for key in row if is_effective_weight(key)}):
-        values = [row[key] for row in rows if row.get(key) is not None]
-        if values:
-            found[reward_name(key)] = sum(values) / len(values)
-    return found
+    for key in sorted({key for row in rows for key in row if wanted(key)}):
+        if values := [row[key] for row in rows if row.get(key) is not None]:
+            yield reward_name(key), values
 
 
 def _json(path: Path) -> dict[str, Any] | None:

@@ -24,9 +24,8 @@ def effective_weights(
 
     A missing score (NaN) deviates by nothing.
     """
-    groups = scores.double().view(-1, generations, scores.shape[1]) * scores.new_tensor(
-        weights, dtype=scores.double().dtype
-    )
+    scores = scores.double()
+    groups = (scores * scores.new_tensor(weights)).view(-1, generations, scores.shape[1])
     parts = (groups - groups.nanmean(dim=1, keepdim=True)).nan_to_num(0.0)
     total = parts.sum(dim=2, keepdim=True)
     deviation = total.std(dim=1, keepdim=True)

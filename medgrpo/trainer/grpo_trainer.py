@@ -105,7 +105,7 @@ class RecordingGRPOTrainer(GRPOTrainer):
 
         Also logged: the share of groups that a reward leaves out, for too few were judged.
         """
-        mode = "train" if self.model.training else "eval"
+        mode, _ = self._collecting()
         start = self.accelerator.process_index * local
         gaps = scores[start : start + local].isnan()
         for reward, column in zip(self._watch.rewards, self._watch.columns, strict=True):
