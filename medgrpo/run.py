@@ -9,14 +9,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from medgrpo.config.foreign import inert
+from medgrpo.config.foreign import plain
 from medgrpo.dataset.base import Benchmark
 from medgrpo.dataset.fit import add_prompts
 from medgrpo.dataset.prompt import Prompt
+from medgrpo.errors import UserError
 from medgrpo.evaluation.engines.base import Engine
 from medgrpo.evaluation.export import Export
 from medgrpo.evaluation.heldout import HeldOut, Result
@@ -51,8 +53,8 @@ def run(cfg: DictConfig) -> float:
     """Fine-tune and evaluate one model as `cfg` says; returns the primary metric.
 
     It is that of test rows, or of validation rows in a sweep that they rank; NaN when it is not
-    defined (no rows). Everything the run knew and did is in
-    the folder `cfg.output_dir`. Raises UserError for a mistake in the user's input.
+    defined (no rows). Everything the run knew and did is in the folder `cfg.output_dir`. Raises
+    UserError for a mistake in the user's input.
     """
     with ExitStack() as stack:
         folder = stack.enter_context(RunFolder(cfg.output_dir))
@@ -208,7 +210,13 @@ def build(node: DictConfig | None, **given: Any) -> Any:
 
     Its values arrive as plain lists and dicts, and its errors as they are raised.
     """
-    return node and instantiate(node, _convert_="all", _partial_=True)(**given)
+    try:
+        return node and instantiate(node, _convert_="all", _partial_=True)(**given)
+    except InstantiationException as error:  # of a node within: a member of judge=panel
+        if not isinstance(error.__cause__, UserError):
+            raise
+        where = str(error).rpartition("full_key: ")[2]
+        raise UserError(f"{where}: {error.__cause__}") from None
 
 
 def open_judge(cfg: DictConfig, stack: ExitStack, folder: RunFolder | None = None) -> Judge | None:
@@ -233,13 +241,3 @@ def build_rewards(cfg: DictConfig, judge: Judge | None) -> list[Reward]:
         for key, node in cfg.rewards.items()
     ]
     return rewards
-
-
-def plain(cfg: DictConfig) -> dict[str, Any]:
-    """The composed config as plain nested data, references resolved.
-
-    What is read from elsewhere (`${oc.env:KEY}`) may be a secret, and stays as it is written.
-    """
-    written: Any = inert(OmegaConf.to_container(cfg))
-    resolved: Any = OmegaConf.to_container(OmegaConf.create(written), resolve=True)
-    return {**resolved, "output_dir": cfg.output_dir}

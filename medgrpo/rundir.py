@@ -27,7 +27,7 @@ from medgrpo.errors import RunStopped, UserError
 log = logging.getLogger(__name__)
 
 RESERVED = 1 << 18  # bytes
-FORMAT = 3  # of a run folder, in its summary; raised when an older one can no longer be resumed
+FORMAT = 4  # of a run folder, in its summary; raised when an older one can no longer be resumed
 
 
 class RunFolder:
@@ -50,6 +50,7 @@ class RunFolder:
         self.merged = self.path / "merged_16bit"  # the adapter merged into its model
         self.checkpoints = self.path / "checkpoints"
         self.best = self.path / "best.json"  # the best checkpoint, and by which measure
+        self.watch = self.path / "watch.json"  # alarms of the hacking watch; none: no file
         self.plots = self.path / "plots"
         self.summary_file = self.path / "summary.json"
         self.passport = self.path / "passport.json"
@@ -141,6 +142,11 @@ class RunFolder:
 
         with replacing(self.path / name) as temporary:
             pq.write_table(pa.Table.from_pylist(list(rows)), temporary)
+
+    def read_watch(self) -> list[dict[str, Any]]:
+        """The alarms of the hacking watch, in the order of time."""
+        found = json.loads(self.watch.read_text("utf-8")) if self.watch.exists() else []
+        return [alarm for alarm in found if isinstance(alarm, dict)]
 
     def read_passport(self) -> dict[str, Any]:
         """The passport; {} before there is one. UserError for one that cannot be read."""

@@ -2,11 +2,16 @@
 
     python -m medgrpo.audit dataset=pubmedqa 'rewards=[judges,formats]' judge=openai
     python -m medgrpo.audit --rows 50 rewards.response_format.weight=3
+    python -m medgrpo.audit judge=local_server audit.grades=graded.jsonl
 
 Asks every configured reward about answers of known worth to held-out rows (see answers.py), with
 the run's judge and no policy model. Prints and saves (audit.json, audit.parquet in the run
-folder) what each reward pays for. Exit codes: 0, 1 when an exploit earns more than gold or
-something failed, 2 the user's input.
+folder) what each reward pays for.
+
+With `audit.grades`, a file of answers that people have graded (docs/judges.md has its form), it
+holds each judged reward against them instead: agreement, biases, and a page (judge.html).
+
+Exit codes: 0, 1 when an exploit earns more than gold or something failed, 2 the user's input.
 """
 
 from __future__ import annotations
@@ -19,12 +24,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from copy import deepcopy
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from medgrpo.audit.answers import CUT_OFF, GOLD, WRONG, candidates
 from medgrpo.audit.figures import exploits, figures, totals
+from medgrpo.audit.judge_page import audit_judge
 from medgrpo.audit.tables import show
 from medgrpo.dataset.base import Benchmark
 from medgrpo.dataset.example import Example
@@ -37,6 +44,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_GRADES = "audit.grades="
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
@@ -44,14 +53,24 @@ def main(argv: list[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(
         prog="python -m medgrpo.audit", description=__doc__, allow_abbrev=False,
-        usage="python -m medgrpo.audit [--rows ROWS] [KEY=VALUE ...]",
+        usage="python -m medgrpo.audit [--rows ROWS] [audit.grades=FILE] [KEY=VALUE ...]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--rows", type=int, default=20, help="held-out rows (default: 20)")
     args, overrides = parser.parse_known_args(argv)
     if args.rows < 2:
         parser.error("--rows: at least 2")
+    given = [value for value in overrides if value.startswith(_GRADES)]
+    if given:
+        file = Path(given[-1].removeprefix(_GRADES)).expanduser().absolute()
+        rest = [value for value in overrides if value not in given]
+        return run_command(rest, partial(held_against_people, file=file))
     return run_command(overrides, partial(audit, count=args.rows))
+
+
+def held_against_people(cfg: DictConfig, file: Path) -> None:
+    """See medgrpo/audit/judge_page.py."""
+    audit_judge(cfg, file, with_fresh_cache(cfg))
 
 
 def audit(cfg: DictConfig, count: int) -> None:
@@ -110,8 +129,9 @@ def held_out(cfg: DictConfig, count: int) -> list[Example]:
 def with_fresh_cache(cfg: DictConfig) -> DictConfig:
     """The same config with a judge that finds nothing of the first in its cache."""
     anew = deepcopy(cfg)
-    if "salt" in anew.judge:
-        anew.judge.salt = f"{anew.judge.salt} asked again"
+    for node in (anew.judge, *anew.judge.get("members", {}).values()):
+        if "salt" in node:
+            node.salt = f"{node.salt} asked again"
     return anew
 
 

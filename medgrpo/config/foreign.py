@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from hydra.experimental.callback import Callback
 from hydra.utils import get_object
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from medgrpo.config.schema import Problem
@@ -28,7 +28,7 @@ _PLAIN = re.compile(
     r"|timeout_min|array_parallelism|signal_delay_s|max_num_timeout)=[\w.-]+"
 )
 _SENDS = re.compile(
-    r"(hydra\.sweeper\.params\.)?((judge|engine)\.(base_url|api_key_env)|export\.push_to"
+    r"(hydra\.sweeper\.params\.)?((judge(\.members\.\w+)?|engine)\.(base_url|api_key_env)|export\.push_to"
     r"|tracking\.(entity|project)|\S*vllm_server_(base_url|host))="
 )
 _PARAMS = "hydra.sweeper.params."
@@ -134,3 +134,13 @@ def _is_callback(target: str) -> bool:
     except Exception:  # whatever a trusted module raises
         return False
     return isinstance(found, type) and issubclass(found, Callback)
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The composed config as plain nested data, references resolved.
+
+    What is read from elsewhere (`${oc.env:KEY}`) may be a secret, and stays as it is written.
+    """
+    written: Any = inert(OmegaConf.to_container(cfg))
+    resolved: Any = OmegaConf.to_container(OmegaConf.create(written), resolve=True)
+    return {**resolved, "output_dir": cfg.output_dir}

@@ -74,7 +74,10 @@ def choice_problems(overrides: Sequence[Override]) -> Iterator[Problem]:
         if override.is_sweep_override():
             yield Problem(line, "several values make a sweep: add -m (a list is written [a,b])")
         elif is_group(override) and not override.is_delete():
-            if override.is_force_add() or (override.is_add() and group in default_groups()):
+            another = override.package is not None  # +judge@judge.members.third=openai
+            if override.is_force_add() or (
+                override.is_add() and group in default_groups() and not another
+            ):
                 yield Problem(group, f"is a group: choose with {line.lstrip('+')}")
             value = override.value()
             for choice in value if isinstance(value, list) else [value]:

@@ -18,10 +18,10 @@ from medgrpo.config.schema import Problem
 NOT_A_SETTING = ("output_dir", "resume", "hydra", "_wandb")  # where, and how often, it ran
 _MAY_DIFFER = re.compile(
     r"(first_)?trainer\.args\.save_total_limit|(evaluation|export|tracking|profile|sweep)\..+"
-    r"|judge\.(base_url|api_key_env|concurrency|requests_per_minute|tokens_per_minute|attempts"
+    r"|judge\.(members\.\w+\.)?(base_url|api_key_env|concurrency|requests_per_minute|tokens_per_minute|attempts"
     r"|attempt_timeout|verdict_deadline|backoff|cache|max_failure_rate|failure_window|max_cost"
     r"|price_in|price_out)"
-    r"|launch\.own_process|trusted_targets"
+    r"|launch\.own_process|trusted_targets|watch\.action|(first_)?trainer\.watch"
 )
 _MAY_GROW = re.compile(r"(first_)?trainer\.args\.(max_steps|num_train_epochs)")
 _MISSING = object()

@@ -89,6 +89,13 @@ class Sweep:
 
 
 @dataclass
+class Watch:
+    """The hacking watch."""
+
+    action: Literal["warn", "stop"]
+
+
+@dataclass
 class RunConfig:
     """The top of the config. A `Node` is built by its `_target_`."""
 
@@ -110,6 +117,7 @@ class RunConfig:
     output_dir: str
     resume: str | None
     sweep: Sweep
+    watch: Watch
     launch: Launch
     trusted_targets: list[str]
 

@@ -171,6 +171,8 @@ def _missing(
     """Parameters without a default that the node does not have."""
     for name, parameter in parameters.items():
         named = parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        if name == "name" and name in given:  # passed by the run, whatever the node says
+            continue
         if named and parameter.default is parameter.empty and name not in node:
             what = "write `judge: null`, the run fills it in" if name in given else "give it"
             yield Problem(f"{path}.{name}", f"missing, and {node['_target_']} needs it: {what}")

@@ -7,6 +7,7 @@ model alone.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +18,13 @@ from annotated_types import Ge, Gt
 from rich.console import Console
 from rich.progress import Progress
 
+from medgrpo.answers.parse import Style
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.fit import LEFT_OUT
 from medgrpo.dataset.prompt import Prompt
 from medgrpo.evaluation.engines.base import Decoding, Engine, Generation
 from medgrpo.evaluation.rewarded import score_responses
-from medgrpo.metrics.base import Metric, require_rows
+from medgrpo.metrics.base import Metric, require_rows, row_value
 from medgrpo.metrics.compute import compute_metrics
 from medgrpo.metrics.prediction import Prediction, read
 from medgrpo.model.base import Policy
@@ -61,13 +63,29 @@ class Result:
 
 @dataclass(frozen=True)
 class Scorer:
-    """Answers rows with a policy as it is now: the primary metric, None where not defined."""
+    """Answers rows with a policy as it is now, by the primary metric; reads answers like that."""
 
     evaluate: Callable[[Dataset], Result]
-    higher_is_better: bool
+    metric: Metric
+    style: Style
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.metric.higher_is_better
 
     def __call__(self, rows: Dataset) -> float | None:
         return self.evaluate(rows).score
+
+    def read(self, row: Example, response: str, *, truncated: bool) -> tuple[str | None, float]:
+        """What a response answers, and what that is worth: NaN where the metric cannot say.
+
+        A metric of many rows has no value of one: there it is whether the answer is right.
+        """
+        answer = read(row, response, 0, self.style, truncated=truncated)
+        if not self.metric.about(answer):
+            return answer["predicted"], math.nan
+        value = row_value(self.metric, answer)
+        return answer["predicted"], answer["token_f1"] if value is None else value
 
 
 @dataclass(kw_only=True)
@@ -156,10 +174,10 @@ class HeldOut:
         metrics: Mapping[str, Metric],
         primary_metric: str,
     ) -> Scorer:
-        """What scores greedy answers, without samples and rewards."""
+        """What scores greedy answers to all rows that it is given, without samples and rewards."""
         reading: Any = {"prompt": prompt, "metrics": metrics, "primary_metric": primary_metric}
-        evaluate = partial(replace(self, samples=0), policy, engine=engine, **reading)
-        return Scorer(evaluate, metrics[primary_metric].higher_is_better)
+        evaluate = partial(replace(self, samples=0, limit=None), policy, engine=engine, **reading)
+        return Scorer(evaluate, metrics[primary_metric], prompt.style)
 
     def _answers(
         self,

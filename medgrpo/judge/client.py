@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from medgrpo.judge.usage import Usage, report
@@ -43,6 +45,13 @@ class Verdict(NamedTuple):
     reason: str | None = None  # if the judge was asked for reasons
 
 
+def clipped(verdict: Verdict) -> Verdict:
+    """With its score in [0, 1]. Raises ValueError for one that is not finite."""
+    if not math.isfinite(verdict.score):
+        raise ValueError(f"the judge's score is {verdict.score}")
+    return verdict._replace(score=min(1.0, max(0.0, verdict.score)))
+
+
 @dataclass(frozen=True)
 class Limits:
     """How hard one process may press an endpoint; None for no limit."""
@@ -64,6 +73,8 @@ class Asking:
     keys: list[bytes] = field(default_factory=list)
 
 
+Verdicts = Callable[[], Awaitable[list[Verdict]]]  # asks for what is decided together
+
 ASKING: ContextVar[Asking] = ContextVar("asking")  # unset outside a reward
 
 
@@ -83,6 +94,7 @@ class Judge(Protocol):
     max_failure_rate: float = 1.0  # of the last `failure_window` verdicts; above it a run stops
     failure_window: int = 200
     max_cost: float | None = None  # US dollars; above it a run stops
+    members: Mapping[str, Judge] = MappingProxyType({})  # of a panel: all are asked
     price_in: float = 0.0  # US dollars per million tokens
     price_out: float = 0.0
     usage: defaultdict[str, Usage]  # by reward
@@ -111,6 +123,10 @@ class Judge(Protocol):
         Raises JudgeError when no such answer could be had.
         """
 
+    async def decide(self, verdicts: Verdicts) -> list[Verdict]:
+        """What comes of `verdicts`, which asks this judge: a panel has each member decide."""
+        return await verdicts()
+
     def preflight(self) -> None:
         """Ask once, before anything costly starts. Raises UserError if that cannot work."""
 
@@ -119,7 +135,7 @@ class Judge(Protocol):
 
     def report(self) -> dict[str, dict[str, float | None]]:
         """What this process asked and paid so far, by reward, and in `total`."""
-        return report(self.usage, self.price_in, self.price_out)
+        return report(self.usage)
 
     def close(self) -> None:
         """Let go of connections, threads and files. May be called again."""

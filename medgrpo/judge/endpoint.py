@@ -46,8 +46,11 @@ class Endpoint:
     `fatal` says why no further call can succeed, once that is known.
     """
 
-    def __init__(self, address: Address, limits: Limits) -> None:
-        self.address, self.limits = address, limits
+    def __init__(
+        self, address: Address, limits: Limits, prices: tuple[float, float] = (0.0, 0.0)
+    ) -> None:
+        """`prices`: US dollars per million tokens, in and out."""
+        self.address, self.limits, self._prices = address, limits, prices
         self.fatal: str | None = None
         self._transport = Transport(address)
         self.length_field = "max_tokens"  # as the endpoint calls the length limit
@@ -182,4 +185,6 @@ class Endpoint:
             tokens_in, tokens_out = count.prompt_tokens, count.completion_tokens
         usage.tokens_in += tokens_in
         usage.tokens_out += tokens_out
+        price_in, price_out = self._prices
+        usage.cost += (tokens_in * price_in + tokens_out * price_out) / 1e6
         return tokens_in + tokens_out

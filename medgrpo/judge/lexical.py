@@ -33,6 +33,7 @@ _QUESTIONS = 5  # as DeepEval asks for
 _SUPPORTED, _UNCLEAR = 0.5, 0.25  # share of words found from which on it is "yes", "borderline"
 
 _SENTENCE_END = re.compile(r"(?<=\w\w[.!?;])\s+|\n+")  # not after the letter of "B. penicillin"
+_RESPONSE = re.compile(r"\n\nResponse \d+:\n")
 _VERDICTS = re.compile(
     r"\n(?:Original Text|Retrieval Contexts|Input):\n(.*)"
     r"\n\n(?:Summary Claims|Claims|Statements):\n(\[.*\])\n\nJSON:",
@@ -120,6 +121,15 @@ def _correctness(prompt: str) -> dict[str, Any]:
     return {"category": "CORRECT" if f1 >= 0.5 else "INCORRECT", "score": 1.0 - f1}
 
 
+def _ranking(prompt: str) -> dict[str, Any]:
+    """Responses by the share of their words that stand in the question and its context."""
+    reference = set(words(_between(prompt, "\nQuestion:\n", "\nResponse 1:\n")))
+    responses = _RESPONSE.split(_between(prompt, "\nResponse 1:\n", "\n\nAnswer in JSON:"))
+    shares = [share_found(response, reference) for response in responses]
+    order = sorted(range(len(shares)), key=lambda index: -shares[index])
+    return {"ranking": [index + 1 for index in order]}
+
+
 # What a reply is asked to hold says which prompt it was.
 _BY_FIELDS: dict[frozenset[str], Callable[[str], dict[str, Any]]] = {
     frozenset({"steps"}): lambda _: {"steps": ["Compare the words of both outputs."]},
@@ -131,6 +141,7 @@ _BY_FIELDS: dict[frozenset[str], Callable[[str], dict[str, Any]]] = {
     frozenset({"questions"}): _questions,
     frozenset({"answers"}): _answers,
     frozenset({"category", "score"}): _correctness,
+    frozenset({"ranking"}): _ranking,
 }
 
 

@@ -110,7 +110,7 @@ class OpenAIJudge(Judge):
         self._modes = sum(MODES.values(), ()) if structured == "auto" else MODES[structured]
         self.cache = None if cache is None else Cache(cache)
         self._flights: SingleFlight[Reply] = SingleFlight()
-        self._endpoint = Endpoint(address, self.limits)
+        self._endpoint = Endpoint(address, self.limits, (price_in, price_out))
         if reasoning:
             self._endpoint.length_field = "max_completion_tokens"
         self._mode: Mode | None = None

@@ -24,27 +24,23 @@ class Usage:
     estimated: int = 0  # calls whose tokens the endpoint did not count: by length
     tokens_in: int = 0
     tokens_out: int = 0
+    cost: float = 0.0  # US dollars, by the prices of who was asked
+    members_failed: int = 0  # of a panel, members that gave no verdict
+    spread: float = 0.0  # of a panel's verdicts, highest score less lowest, added up
     waited: float = 0.0  # seconds of calls in our own queue: for a slot, for limits per minute
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES))  # seconds
-
-    def cost(self, price_in: float, price_out: float) -> float:
-        """US dollars, at prices per million tokens."""
-        return (self.tokens_in * price_in + self.tokens_out * price_out) / 1e6
 
 
 COUNTS = tuple(count.name for count in fields(Usage) if count.name != "latencies")
 
 
-def report(
-    usage: Mapping[str, Usage], price_in: float, price_out: float
-) -> dict[str, dict[str, float | None]]:
-    """{reward: {count: n, .., cost, latency_p50, latency_p95}}, and the same in `total`."""
+def report(usage: Mapping[str, Usage]) -> dict[str, dict[str, float | None]]:
+    """{reward: {count: n, .., latency_p50, latency_p95}}, and the same in `total`."""
     total = Usage(**{name: sum(getattr(u, name) for u in usage.values()) for name in COUNTS})
     total.latencies = deque(latency for u in usage.values() for latency in u.latencies)
     return {
         name: {count: getattr(spent, count) for count in COUNTS}
         | {
-            "cost": spent.cost(price_in, price_out),
             "latency_p50": percentile(spent.latencies, 50),
             "latency_p95": percentile(spent.latencies, 95),
         }

@@ -25,6 +25,7 @@ _FILES = {
     "adapter": "the trained adapter, its tokenizer and model card",
     "merged_16bit": "the adapter merged into its model",
     "plots": "curves of the training",
+    "watch.json": "alarms of the hacking watch, with completions",
     "completions": "what was sampled in training, with its rewards",
     "metrics.jsonl": "what training logged",
     "passport.json": "command, versions, data fingerprint",
@@ -58,6 +59,8 @@ def closing_table(folder: RunFolder) -> None:
         console.print(_pair_line(pair))
     if folder.best.exists():
         console.print(_best_line(json.loads(folder.best.read_text(encoding="utf-8"))))
+    for alarm in folder.read_watch():
+        console.print(f"Watch: {alarm['text']}")
     if judge := folder.summary.get("judge"):
         console.print(_judge_line(judge["total"]))
         if judge["total"]["calls"]:

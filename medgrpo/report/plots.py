@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Sized
 from typing import TYPE_CHECKING, Any
 
 from medgrpo.report.bias_variance import Curves, bias_variance_figure
@@ -21,16 +22,24 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANELS_IN_A_ROW = 4
+_DRIFT = {  # what is logged of completions, and its label
+    "completions/mean_length": "length / {:.0f} tokens",
+    "watch/repetition": "repeated 4-grams",
+    "watch/distinct_answers": "distinct answers a group",
+    "frac_reward_zero_std": "groups without signal",
+}
 
 
 def plot_run(folder: RunFolder) -> None:
-    """Draw plots/: reward.png, rewards.png and bias_variance.png, those with data in the run."""
-    rows = [row for row in read_log(folder.metrics) if row.get("reward") is not None]
+    """Draw plots/: those of reward, rewards, watch and bias_variance with data in the run."""
+    history = read_log(folder.metrics)
+    rows = [row for row in history if row.get("reward") is not None]
     logged = {key for row in rows for key, value in row.items() if value is not None}
     names = sorted(reward_name(key) for key in logged if is_reward_mean(key))
     figures = {
         "reward": total_figure(rows) if rows else None,
         "rewards": panels_figure(rows, names) if names else None,
+        "watch": watch_figure(history, folder.read_watch()) if "watch/score" in logged else None,
         "bias_variance": bias_variance_figure(Curves.of(folder)),
     }
     for name, figure in figures.items():
@@ -81,6 +90,43 @@ def panels_figure(rows: list[dict[str, Any]], names: list[str]) -> Figure:
     return figure
 
 
+def watch_figure(history: list[dict[str, Any]], alarms: list[dict[str, Any]]) -> Figure:
+    """What answers are worth while rewards rise, and how completions drift.
+
+    Rewards that an alarm of the hacking watch is about are drawn beside, each with its step.
+    """
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    top, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
+    rows = [row for row in history if row.get("watch/score") is not None]
+    probes = [row for row in history if row.get("eval_score") is not None]
+    steps = _column(rows, "step")
+    _curve(top, steps, _column(rows, "watch/score"), "sampled completions")
+    found = _column(probes, "step"), _column(probes, "eval_score")
+    top.plot(*found, color="black", marker="s", ms=4, lw=1, label="probe: validation rows")
+    for alarm in alarms:
+        values = _smooth(_column(rows, f"rewards/{alarm['name']}/mean"), _window(rows))
+        [line] = top.plot(steps, values, ls="--", label=f"{alarm['name']}: alarm")
+        top.axvline(alarm["step"], color=line.get_color(), lw=1, ls=":")
+    top.set_title("Primary metric while rewards rise", loc="left", fontsize=12)
+    top.set_ylim(-0.03, 1.03)
+    for key, label in _DRIFT.items():
+        values = _column(rows, key)
+        largest = np.nanmax(values) if key.endswith("length") else 1.0
+        values = _smooth(values / (largest or 1.0), _window(rows))
+        below.plot(steps, values, label=label.format(largest))
+    below.set_ylim(-0.03, 1.03)
+    below.set_title("How completions drift", loc="left", fontsize=10)
+    below.set_xlabel("training step")
+    for axes in (top, below):
+        axes.grid(color="#DDDDDD", lw=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
 def _curve(axes: Axes, steps: np.ndarray, values: np.ndarray, label: str | None) -> str:
     """Each step's value pale, their moving average strong; dots where a line would not show.
 
@@ -88,7 +134,7 @@ def _curve(axes: Axes, steps: np.ndarray, values: np.ndarray, label: str | None)
     """
     marker = "o" if len(steps) <= 20 else None
     axes.plot(steps, values, color=BLUE, alpha=0.45, lw=1, marker=marker, ms=4, label=label)
-    window = min(25, len(steps) // 10) | 1
+    window = _window(steps)
     average = _smooth(values, window)
     if window > 1:
         text = f"moving average over {window} points" if label else None
@@ -98,6 +144,11 @@ def _curve(axes: Axes, steps: np.ndarray, values: np.ndarray, label: str | None)
     axes.set_xlim(0, steps[-1] * 1.02 + 0.5)
     axes.locator_params(axis="x", integer=True, nbins=5)
     return f"{average[0]:.2f} → {average[-1]:.2f}"
+
+
+def _window(rows: Sized) -> int:
+    """How many points, an odd number, a moving average is over."""
+    return min(25, len(rows) // 10) | 1
 
 
 def _smooth(values: np.ndarray, window: int) -> np.ndarray:

@@ -110,13 +110,14 @@ def _trainings(folder: RunFolder) -> list[RunFolder]:
 def _training(folder: RunFolder) -> dict[str, Any]:
     """The conclusion, the best checkpoint and the pictures of one training."""
     curves = Curves.of(folder)
-    order = ("bias_variance", "reward", "rewards")
+    order = ("bias_variance", "reward", "rewards", "watch")
     files = [folder.plots / f"{name}.png" for name in order]
     return {
         "conclusion": curves.conclusion(),
         "best": curves.best,
         "rewards": _first_and_last(folder),
         "effective": _effective(folder),
+        "alarms": folder.read_watch(),
         "pictures": [
             base64.b64encode(file.read_bytes()).decode() for file in files if file.exists()
         ],

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,12 +21,12 @@ from medgrpo.answers.tags import extract_answer, strip_tags
 from medgrpo.dataset.example import LETTERS, Example, gold_text, option_line
 from medgrpo.errors import UserError
 from medgrpo.judge.cache import cache_key
-from medgrpo.judge.client import ASKING, Asking, Judge, JudgeError, Verdict
+from medgrpo.judge.client import ASKING, Asking, Judge, JudgeError, Verdict, clipped
 
 Completion: TypeAlias = str | list[dict[str, str]]  # plain text or the messages of one turn
 
 _BARE_LETTER = re.compile(r"^[^\w\n]*([A-Ja-j])[^\w\n]*$", re.MULTILINE)
-_SAYS_SOMETHING = re.compile(r"\w")
+SAYS_SOMETHING = re.compile(r"\w")
 
 _FAILURES_TOLD = 3  # of each reward; the rest are counted
 
@@ -53,6 +52,7 @@ class Reward(Protocol):
     """What the run, TRL and the audit use of a reward."""
 
     weight: float  # in the total
+    verifiable: bool = False  # compares with the gold answer, by rule: cannot be talked into more
     __name__: str  # its config key; TRL logs rewards/<__name__>/mean
 
     def __init__(self, *, weight: float, name: str) -> None:
@@ -146,23 +146,32 @@ class JudgedReward(Reward, ABC):
         return [by_key[key] for key in keys]
 
     async def _judged(self, text: str, row: Example) -> Verdict | None:
-        """The verdict on one text from the cache, or else from the judge within its deadline."""
-        if not _SAYS_SOMETHING.search(text):
+        """The verdict on one text; what says nothing is not judged."""
+        if not SAYS_SOMETHING.search(text):
             return Verdict(0.0, "says nothing")
+
+        async def alone() -> list[Verdict]:
+            return [await self.verdict(text, row)]
+
+        found = await self._decided(text, row, alone)
+        return found[0] if found else None
+
+    async def _decided(
+        self, asked: str | list[str], row: Example, verdicts: Callable[[], Awaitable[list[Verdict]]]
+    ) -> list[Verdict] | None:
+        """The verdicts on what is `asked` about, from the cache, or else within the deadline."""
         usage, cache = self.judge.usage[self.__name__], self.judge.cache
         usage.verdicts += 1
-        key = self._cache_key(text, row) if cache else b""
+        key = self._cache_key(asked, row) if cache else b""
         stored = cache.get(key) if cache else None
         if stored is not None:
             usage.verdict_hits += 1
-            return Verdict(*stored)
+            return [Verdict(*one) for one in ([stored] if isinstance(asked, str) else stored)]
         asking = Asking(self.__name__)
         ASKING.set(asking)
         try:
             async with asyncio.timeout(self.judge.verdict_deadline):
-                score, reason = await self.verdict(text, row)
-            if not math.isfinite(score):
-                raise ValueError(f"the judge's score is {score}")
+                found = [clipped(one) for one in await self.judge.decide(verdicts)]
         except UserError:
             raise
         except Exception as error:  # a judge's trouble never ends a run by itself
@@ -171,18 +180,17 @@ class JudgedReward(Reward, ABC):
                     cache.forget(call)
             self._count_missing(row, error)
             return None
-        verdict = Verdict(min(1.0, max(0.0, score)), reason)
         if cache:
-            cache.put(key, verdict)
-        return verdict
+            cache.put(key, found[0] if isinstance(asked, str) else found)
+        return found
 
-    def _cache_key(self, text: str, row: Example) -> bytes:
+    def _cache_key(self, asked: str | list[str], row: Example) -> bytes:
         """Everything that can change a verdict, the libraries that word the questions included."""
         kind, judge = type(self), self.judge
         return cache_key(
             [kind.__module__, kind.__qualname__, self._parameters, _versions()],
             [judge.identity, judge.logprobs, judge.reasons],
-            [row["question"], row["context"], row["options"], row["answer"], row["label"], text],
+            [row["question"], row["context"], row["options"], row["answer"], row["label"], asked],
         )
 
     def _count_missing(self, row: Example, error: Exception) -> None:

@@ -28,6 +28,8 @@ from medgrpo.rewards.base import Completion, RuleReward, each_with_row
 class AnswerReward(RuleReward):
     """A reward that reads the answer of a response and compares it with the gold."""
 
+    verifiable = True
+
     def __init__(self, *, weight: float, name: str, style: Style) -> None:
         """`style`: how answers are read, the prompt's."""
         super().__init__(weight=weight, name=name)

@@ -52,7 +52,16 @@ def mirror(tracker: Tracker, folder: RunFolder, config: Mapping[str, Any]) -> No
     for file in sorted((*folder.path.glob("plots/*.png"), *folder.path.glob("*/plots/*.png"))):
         part = file.parent.parent.relative_to(folder.path)
         tracker.image((Path("plots") / part / file.stem).as_posix(), file)
-    for name, rows in {"completions": _completions(folder), "evaluation": _answers(folder)}.items():
+    tables = {
+        "completions": _completions(folder),
+        "evaluation": _answers(folder),
+        "watch": [
+            {"reward_name": alarm["name"], **one}
+            for alarm in folder.read_watch()
+            for one in alarm["completions"]
+        ],
+    }
+    for name, rows in tables.items():
         if rows:
             tracker.table(name, rows)
 

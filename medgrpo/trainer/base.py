@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
 
+from annotated_types import Ge
+
+from medgrpo.dataset.example import Example
 from medgrpo.dataset.prompt import Prompt
 from medgrpo.errors import UserError
 from medgrpo.model.base import Policy
@@ -40,6 +43,9 @@ class Scorer(Protocol):
     def higher_is_better(self) -> bool: ...
 
     def __call__(self, rows: Dataset) -> float | None: ...
+
+    def read(self, row: Example, response: str, *, truncated: bool) -> tuple[str | None, float]:
+        """What a response answers, and what it is worth by the primary metric; NaN: nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +95,8 @@ class TRLTrainer(Trainer):
     managed: ClassVar[dict[str, str]] = MANAGED
 
     args: dict[str, Any]
-    validation_rows: int = 0  # first rows of validation that are answered at a checkpoint
+    validation_rows: int = 0  # first rows of validation: the probe, answered while it trains
+    probe_steps: Annotated[int, Ge(1)] | None = None  # between probes; None: at checkpoints only
 
     def choosing_rows(self, validation: int) -> int:
         """As `Trainer.choosing_rows`: eval_loss is of all rows, eval_score of `validation_rows`."""
@@ -123,11 +130,12 @@ class TRLTrainer(Trainer):
         """Train from the folder's last checkpoint, if there is one, with our logs and progress bar.
 
         The first `validation_rows` rows of validation are answered, and their score logged, at each
-        evaluation, or before each checkpoint where there are no evaluations.
+        evaluation; where there are none, at the start, every `probe_steps` and before each
+        checkpoint.
         """
         from transformers import PrinterCallback
 
-        from medgrpo.trainer.best import ScoreCallback
+        from medgrpo.trainer.best import ProbeCallback
         from medgrpo.trainer.callbacks import LogCallback, ProgressCallback
         from medgrpo.trainer.manifest import ManifestCallback, step_of, whole_checkpoint
         from medgrpo.trainer.resume import go_on_from
@@ -145,7 +153,8 @@ class TRLTrainer(Trainer):
         rows = training.data["validation"]
         rows = rows.select(range(min(self.validation_rows, len(rows))))
         with closing(ProgressCallback()) as progress:
-            scoring = [ScoreCallback(training.score, rows, logs)] if len(rows) else []
+            probe = ProbeCallback(training.score, rows, logs, self.probe_steps)
+            scoring = [probe] if len(rows) else []
             for callback in (logs, *scoring, *more, ManifestCallback(), progress):
                 trainer.add_callback(callback)
             if checkpoint:

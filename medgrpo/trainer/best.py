@@ -26,13 +26,29 @@ log = logging.getLogger(__name__)
 SCORE = "eval_score"  # the dataset's primary metric on validation rows
 
 
-class ScoreCallback(TrainerCallback):
-    """Answers validation rows at each evaluation; before each checkpoint where there is none."""
+class ProbeCallback(TrainerCallback):
+    """Answers validation rows at each evaluation; where there are none, at the start, every
+    `probe_steps` and before each checkpoint.
 
-    def __init__(self, score: Scorer, rows: Dataset, logs: LogCallback) -> None:
+    What was found is in the trainer's history, too, for all who follow it.
+    """
+
+    def __init__(
+        self, score: Scorer, rows: Dataset, logs: LogCallback, probe_steps: int | None = None
+    ) -> None:
         self._score = score
         self._rows = rows
         self._logs = logs
+        self._every = probe_steps
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """The probe before the first step, which all others are held against."""
+        if args.eval_strategy != "no" or state.global_step:
+            return
+        if (value := self._probe(state)) is not None and state.is_world_process_zero:
+            self._logs.record(0, {SCORE: value, "epoch": 0.0})
 
     def on_evaluate(
         self,
@@ -51,18 +67,28 @@ class ScoreCallback(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Note whether the checkpoint that is about to be made is the best so far.
+        """Probe, and note whether the checkpoint that is about to be made is the best so far.
 
-        The score goes into the step's row: LogCallback logs at each checkpoint.
+        The score goes into the step's row.
         """
-        if args.eval_strategy != "no" or not control.should_save:
+        due = self._every is not None and state.global_step % self._every == 0
+        if args.eval_strategy != "no" or not (due or control.should_save):
             return
-        if (value := self._score(self._rows)) is None:
+        if (value := self._probe(state)) is None:
+            return
+        control.should_log = True
+        self._logs.extra = {SCORE: value}
+        if not control.should_save:
             return
         better = operator.gt if self._score.higher_is_better else operator.lt
         if state.best_metric is None or better(value, state.best_metric):
             state.best_metric, state.best_global_step = value, state.global_step
-        self._logs.extra = {SCORE: value}
+
+    def _probe(self, state: TrainerState) -> float | None:
+        value = self._score(self._rows)
+        if value is not None:
+            state.log_history.append({"step": state.global_step, SCORE: value})
+        return value
 
 
 def record_best_checkpoint(

@@ -98,7 +98,7 @@ class ProgressCallback(TrainerCallback):
     def __init__(self) -> None:
         self._bar: Progress | None = None
         self._task = TaskID(0)
-        self._news = ""
+        self._reward = self._news = ""
         self._printed = self._every = 0
         self._start = 0.0
 
@@ -124,11 +124,15 @@ class ProgressCallback(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Remember the latest reward, or the loss where there are no rewards."""
+        """Remember the latest reward, or the loss where there are no rewards; and the probe."""
         for name in ("reward", "loss"):
             if logs and logs.get(name) is not None:
-                self._news = f"{name} {logs[name]:.3f}"
+                self._reward = f"{name} {logs[name]:.3f}"
                 break
+        probes = (row["eval_score"] for row in reversed(state.log_history) if "eval_score" in row)
+        probe = next(probes, None)
+        shown = "" if probe is None else f"eval_score {probe:.3f}"
+        self._news = "  ".join(filter(None, (self._reward, shown)))
         if self._bar is not None:
             self._bar.update(self._task, description=self._news)
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import torch
 
 
+_ROUNDING = 1e-6  # of scores in 32 bits
+
+
 def effective_weights(
     scores: torch.Tensor, weights: Sequence[float], generations: int
 ) -> list[float]:
@@ -24,13 +27,30 @@ def effective_weights(
 
     A missing score (NaN) deviates by nothing.
     """
-    scores = scores.double()
-    groups = (scores * scores.new_tensor(weights)).view(-1, generations, scores.shape[1])
-    parts = (groups - groups.nanmean(dim=1, keepdim=True)).nan_to_num(0.0)
+    parts = _deviations(scores, weights, generations)
+    parts = parts[~without_signal(scores, weights, generations)]
+    if not len(parts):
+        return [math.nan] * scores.shape[1]
     total = parts.sum(dim=2, keepdim=True)
     deviation = total.std(dim=1, keepdim=True)
-    signal = deviation.flatten() > 1e-6
-    if not signal.any():
-        return [math.nan] * scores.shape[1]
-    parts, total = (values[signal] / deviation[signal] for values in (parts, total))
+    parts, total = parts / deviation, total / deviation
     return ((parts * total).sum(dim=(0, 1)) / (total * total).sum()).tolist()
+
+
+def without_signal(
+    scores: torch.Tensor, weights: Sequence[float], generations: int, *, summed: bool = True
+) -> torch.Tensor:
+    """Which groups of `scores` [prompts x generations, rewards] get the same in all; [prompts].
+
+    `summed`: advantages are those of the weighted sum, in which rewards may cancel each other.
+    """
+    parts = _deviations(scores, weights, generations)
+    parts = parts.sum(dim=2, keepdim=True) if summed else parts
+    return parts.abs().amax(dim=(1, 2)) < _ROUNDING
+
+
+def _deviations(scores: torch.Tensor, weights: Sequence[float], generations: int) -> torch.Tensor:
+    """Weighted scores less their group's mean [prompts, generations, rewards]; 0 where missing."""
+    scores = scores.double()
+    groups = (scores * scores.new_tensor(weights)).view(-1, generations, scores.shape[1])
+    return (groups - groups.nanmean(dim=1, keepdim=True)).nan_to_num(0.0)

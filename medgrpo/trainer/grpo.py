@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from medgrpo.errors import RunStopped, UserError
 from medgrpo.rewards.base import JudgedReward, Reward
@@ -38,6 +38,8 @@ class GRPO(TRLTrainer):
         "log_completions": "completions are always recorded",
     }
 
+    watch: Literal["warn", "stop"] = "warn"  # what an alarm of the hacking watch does
+
     @property
     def trainer_class(self) -> type[RecordingGRPOTrainer]:
         """What takes the steps; a subclass may return one of its own, with another loss, say.
@@ -53,6 +55,7 @@ class GRPO(TRLTrainer):
         from trl import GRPOConfig
 
         from medgrpo.trainer.best import SCORE, record_best_checkpoint
+        from medgrpo.trainer.watch_callback import WatchCallback
 
         rows, rewards, folder = training.data["train"], training.rewards, training.folder
         config = GRPOConfig(
@@ -75,15 +78,17 @@ class GRPO(TRLTrainer):
             train_dataset=rows,
             processing_class=training.policy.tokenizer,
             folder=folder,
+            score=training.score,
             prefilled=training.prompt.prefilled(training.policy.tokenizer),
         )
         log_forecast(config, rows, rewards)
-        self.fit(trainer, training)
+        probe_rows = min(self.validation_rows, len(training.data["validation"]))
+        watch = WatchCallback(rewards, training, probe_rows, self.watch)
+        self.fit(trainer, training, watch)
         record_best_checkpoint(trainer.state, SCORE, folder, training.tracker)
-        if trainer.stopped:
+        if stopped := trainer.stopped or watch.stopped:
             raise RunStopped(
-                f"{trainer.stopped}. A checkpoint is kept: fix it and resume with "
-                f"resume={folder.path}"
+                f"{stopped}. A checkpoint is kept: fix it and resume with resume={folder.path}"
             )
 
 

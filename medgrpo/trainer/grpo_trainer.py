@@ -6,19 +6,20 @@ class that is subclassed here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
+from zlib import crc32
 
+import torch
 from trl import GRPOTrainer
 
+from medgrpo.dataset.example import Example
 from medgrpo.rewards.base import Reward, response_text
 from medgrpo.rewards.contract import checked
 from medgrpo.rundir import RunFolder
-from medgrpo.trainer.effective import effective_weights
+from medgrpo.trainer.base import Scorer
+from medgrpo.trainer.behaviour import correlations, distinct_answers, repetition
+from medgrpo.trainer.effective import effective_weights, without_signal
 from medgrpo.trainer.judging import JudgeWatch, impute_missing, too_few_judged
-
-if TYPE_CHECKING:
-    import torch
-
 
 _WINDOW = "medgrpo_judge"  # of the latest verdicts, among what a checkpoint keeps
 
@@ -28,14 +29,17 @@ class RecordingGRPOTrainer(GRPOTrainer):
 
     TRL's own `log_completions` prints them in full and does not write atomically. What becomes of
     missing verdicts is in medgrpo/trainer/judging.py; `stopped` says why training ended early, if
-    it did. Of TRL's methods only `_calculate_rewards` and `log` are overridden: Unsloth rewrites
-    others from their source.
+    it did. Of TRL's methods only `_calculate_rewards` and `log` are overridden, and the result of
+    `_generate_and_score_completions` is corrected: Unsloth rewrites others from their source.
     """
 
-    def __init__(self, *args: Any, folder: RunFolder, prefilled: str = "", **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, folder: RunFolder, score: Scorer, prefilled: str = "", **kwargs: Any
+    ) -> None:
         """`prefilled`: what the chat template has already written of every response."""
         super().__init__(*args, **kwargs)
         self._folder = folder
+        self._score = score
         self._prefilled = prefilled
         rewards: list[Reward] = kwargs["reward_funcs"]
         self._watch = JudgeWatch(rewards)
@@ -46,6 +50,24 @@ class RecordingGRPOTrainer(GRPOTrainer):
         """Which limit ended the training, None if none did."""
         return self._watch.stop or self._watch.at_end()
 
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """As TRL's, with advantages of exactly 0 where all of a group get the same.
+
+        TRL subtracts a mean that is rounded: eight rewards of 0.2 have advantages of -1.5e-4, all
+        alike, and Adam, which sees no scale, takes whole steps by them (docs/measurements.md).
+        """
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        mode, generations = self._collecting()
+        alike = self._alike.repeat_interleave(generations)
+        local = len(output["advantages"])
+        start = self.accelerator.process_index * local
+        output["advantages"] = output["advantages"].masked_fill(alike[start : start + local], 0.0)
+        self._metrics[mode]["frac_reward_zero_std"][-1] = self._alike.float().mean().item()
+        recorded = self._logs["advantages"]
+        for index in alike.nonzero().flatten().tolist():
+            recorded[index - len(alike)] = 0.0
+        return output
+
     def _calculate_rewards(
         self,
         inputs: list[dict[str, Any]],
@@ -55,8 +77,9 @@ class RecordingGRPOTrainer(GRPOTrainer):
     ) -> torch.Tensor:
         """Scores [completions of all processes, rewards]; gaps of judged ones filled and logged.
 
-        Also logged: what each reward moves (medgrpo/trainer/effective.py). Rewards get responses
-        whole, and the column `truncated`: no end token was written.
+        Also logged: what each reward moves (medgrpo/trainer/effective.py), and what the completions
+        are like and worth (medgrpo/trainer/behaviour.py). Rewards get responses whole, and the
+        column `truncated`: no end token was written.
         """
         ends = {*self.eos_token_ids, self.processing_class.pad_token_id}
         inputs = [
@@ -70,10 +93,45 @@ class RecordingGRPOTrainer(GRPOTrainer):
         scores = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         filled = self._watched(scores, completion_ids_list) if self._watch.rewards else scores
         mode, generations = self._collecting()
-        weights = effective_weights(filled, self.reward_weights.tolist(), generations)
+        weights = self.reward_weights.tolist()
+        summed = self.multi_objective_aggregation == "sum_then_normalize"
+        self._alike = without_signal(filled, weights, generations, summed=summed)
+        weights = effective_weights(filled, weights, generations)
         for name, weight in zip(self.reward_func_names, weights, strict=True):
             self._metrics[mode][f"rewards/{name}/effective_weight"].append(weight)
+        self._record_behaviour(scores, inputs, list(map(response_text, completions)))
         return filled
+
+    def _record_behaviour(
+        self, scores: torch.Tensor, rows: list[dict[str, Any]], responses: list[str]
+    ) -> None:
+        """Log what the `responses` of this process and the others' are like and worth.
+
+        `watch/score` is the primary metric of what was sampled, no matter what is rewarded.
+        """
+        mode, generations = self._collecting()
+        gather, read = self.accelerator.gather, self._score.read
+        asked = zip(rows, responses, strict=True)
+        answers = [
+            read(cast(Example, row), text, truncated=row["truncated"]) for row, text in asked
+        ]
+        self._log_completion_extra("score", [worth for _, worth in answers])
+        said = [crc32((answer or "").encode()) for answer, _ in answers]
+        worth = gather(scores.new_tensor([worth for _, worth in answers]))
+        values = {
+            "watch/score": worth.nanmean().item(),
+            "watch/repetition": gather(scores.new_tensor(list(map(repetition, responses))))
+            .mean()
+            .item(),
+            "watch/distinct_answers": distinct_answers(
+                gather(scores.new_tensor(said, dtype=torch.long)), generations
+            ),
+        }
+        related = correlations(scores, worth, generations)
+        for name, value in zip(self.reward_func_names, related, strict=True):
+            values[f"rewards/{name}/score_correlation"] = value
+        for name, value in values.items():
+            self._metrics[mode][name].append(value)
 
     def _collecting(self) -> tuple[str, int]:
         """Which metrics are collected, and how many completions a prompt has."""

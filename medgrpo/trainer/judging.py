@@ -119,7 +119,7 @@ class JudgeWatch:
     def _cost(self) -> float:
         """US dollars so far, of this process."""
         judge = self.rewards[0].judge
-        return sum(one.cost(judge.price_in, judge.price_out) for one in judge.usage.values())
+        return sum(one.cost for one in judge.usage.values())
 
     def _counts(self) -> list[list[Any]]:
         usage = [reward.judge.usage[reward.__name__] for reward in self.rewards]
@@ -128,18 +128,17 @@ class JudgeWatch:
     def _new_counts(self, like: torch.Tensor) -> torch.Tensor:
         """[1, judged rewards, counts] since the last batch, in this process."""
         now = self._counts()
-        new = like.new_tensor(now) - like.new_tensor(self._counted)
+        pairs = zip(now, self._counted, strict=True)
+        new = [[a - b for a, b in zip(*pair, strict=True)] for pair in pairs]
         self._counted = now
-        return new[None]
+        return like.new_tensor(new)[None]
 
 
 def _usage(reward: JudgedReward, new: Usage) -> dict[str, float | None]:
     """What a reward's verdicts of one batch took; latencies are of all its calls so far."""
-    judge = reward.judge
-    latencies = judge.usage[reward.__name__].latencies
+    latencies = reward.judge.usage[reward.__name__].latencies
     return {
         **{name: getattr(new, name) for name in COUNTS},
-        "cost": new.cost(judge.price_in, judge.price_out),
         "latency_p50": percentile(latencies, 50),
         "latency_p95": percentile(latencies, 95),
     }
@@ -162,7 +161,7 @@ def forecast(
     `row_tokens`, `completion_tokens`: of the longest row and completion. Retries are not in it.
     """
     judge = judged[0].judge
-    calls = completions * sum(reward.calls for reward in judged)
+    calls = completions * sum(reward.calls for reward in judged) * max(1, len(judge.members))
     text = f"judge {judge.name}: at most {completions * len(judged):,} verdicts"
     if judge.limits is None:
         return text

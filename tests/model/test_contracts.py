@@ -172,8 +172,7 @@ def test_what_we_override_of_trls_trainer_unsloth_leaves_alone(source, where):
         for node in tree(models / "rl_replacements.py").body
         if isinstance(node, ast.FunctionDef) and node.name.startswith("grpo_trainer_")
     }
-    assert "_generate_and_score_completions" in rewritten
-    assert not overridden() & rewritten
+    assert overridden() & rewritten == {WRAPPED}
     patches = (models / "rl.py").read_text() + (models / "rl_replacements.py").read_text()
     call = (
         "rewards_per_func = "
@@ -186,6 +185,9 @@ def test_what_we_override_of_trls_trainer_unsloth_leaves_alone(source, where):
     assert 'f"trl.{RLTrainer_name} = created_module.Unsloth{RLTrainer_name}"' in patches
 
 
+WRAPPED = "_generate_and_score_completions"  # called, and its result corrected
+
+
 def overridden() -> set[str]:
     """Methods of TRL's trainer that ours defines anew, its constructor aside."""
     theirs = ast.unparse(tree(TRL / "trainer" / "grpo_trainer.py"))
@@ -195,7 +197,11 @@ def overridden() -> set[str]:
 
 
 def test_trl_calls_what_we_override():
-    assert overridden() == {"_calculate_rewards", "log"}
+    assert overridden() == {"_calculate_rewards", "log", WRAPPED}
+    trainer = (TRL / "trainer" / "grpo_trainer.py").read_text()
+    assert f"self.{WRAPPED}(" in trainer
+    assert '"advantages": advantages,' in trainer  # what we correct in its result
+    assert 'self._logs["advantages"].extend(' in trainer
     theirs = function(TRL / "trainer" / "grpo_trainer.py", "GRPOTrainer", "_calculate_rewards")
     assert [argument.arg for argument in theirs.args.args] == [
         "self",
@@ -270,4 +276,4 @@ def test_trl_knows_every_argument_of_the_trainer():
     given = passed(ROOT / "medgrpo" / "trainer" / "grpo.py", "self.trainer_class")
     theirs = function(TRL / "trainer" / "grpo_trainer.py", "GRPOTrainer", "__init__")
     assert {"model", "args", "train_dataset", "reward_funcs"} <= given
-    assert given - {"folder", "prefilled"} <= parameters(theirs)
+    assert given - {"folder", "prefilled", "score"} <= parameters(theirs)

@@ -133,9 +133,9 @@ def test_it_names_what_lies_in_the_folder_and_nothing_else(folder, close):
 
 def test_what_judging_took_is_said(close, folder):
     usage = Usage(verdicts=1234, failures=5, calls=70, cache_hits=8, verdict_hits=9, shared=1)
-    usage.tokens_in, usage.tokens_out = 1_000_000, 40_000
+    usage.tokens_in, usage.tokens_out, usage.cost = 1_000_000, 40_000, 0.126
     usage.latencies.extend([0.5, 0.5, 2.0])
-    folder.summary["judge"] = report({"deepeval_answer_relevancy": usage}, 0.10, 0.65)
+    folder.summary["judge"] = report({"deepeval_answer_relevancy": usage})
     output = close({"before": held_out([WRONG]), "after": held_out([RIGHT])})
     assert "Judge: 1,234 verdicts, 5 failed, 70 calls, 18 answered again, $0.13" in output
     row = ["1234", "5", "70", "18", "1,040k", "0.5/2.0", "0.13"]

@@ -54,6 +54,15 @@ class Rule(RuleReward):
         return float(RULE[TEXTS.index(response)])
 
 
+class Answers:
+    """Every response answers itself, and is worth what the rule says."""
+
+    higher_is_better = True
+
+    def read(self, row: Any, response: str, *, truncated: bool) -> tuple[str | None, float]:
+        return response, float(RULE[TEXTS.index(response)]) if response in TEXTS else NAN
+
+
 def trainer_of(folder: str, processes: int, only: list[str], **args: Any) -> Any:
     from datasets import Dataset
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
@@ -89,6 +98,7 @@ def trainer_of(folder: str, processes: int, only: list[str], **args: Any) -> Any
         train_dataset=Dataset.from_list(rows()[::GENERATIONS]),
         processing_class=tokenizer,
         folder=RunFolder(folder),
+        score=Answers(),
     )
 
 

@@ -150,7 +150,10 @@ def test_a_loss_is_shown_where_there_are_no_rewards_and_a_resume_starts_at_its_s
     from medgrpo.trainer.callbacks import ProgressCallback
 
     progress = ProgressCallback()
-    state = SimpleNamespace(global_step=10, max_steps=20, is_world_process_zero=True)
+    state = SimpleNamespace(
+        global_step=10, max_steps=20, is_world_process_zero=True,
+        log_history=[{"step": 0, "eval_score": 0.1}, {"step": 10, "eval_score": 0.6}, {"step": 10}],
+    )  # fmt: skip
     progress.on_train_begin(None, state, None)
     for _ in range(10):
         progress.on_step_begin(None, state, None)
@@ -160,7 +163,7 @@ def test_a_loss_is_shown_where_there_are_no_rewards_and_a_resume_starts_at_its_s
     progress.on_train_end(None, state, None)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines] == ["12/20", "14/20", "16/20", "18/20", "20/20"]
-    assert all("loss 0.250" in line for line in lines)
+    assert all("loss 0.250  eval_score 0.600" in line for line in lines)
 
 
 def test_a_tracker_gets_no_step_twice(tmp_path):

@@ -79,10 +79,9 @@ def test_counts_are_those_of_the_batch_and_of_all_processes():
 
 def test_money_of_the_batch_and_latency_so_far_are_logged():
     judge = Bare()
-    judge.price_in, judge.price_out = 1.0, 2.0
     usage, watch = judge.usage["judged"], watch_of(judge)
     assert math.isnan(observe(watch, 1.0)["judge/judged/latency_p50"])
-    usage.tokens_in, usage.tokens_out = 1_000_000, 500_000
+    usage.cost = 2.0
     usage.latencies.extend([0.25, 1.0])
     logged = observe(watch, 1.0)
     assert logged["judge/judged/cost"] == pytest.approx(2.0)
@@ -92,8 +91,8 @@ def test_money_of_the_batch_and_latency_so_far_are_logged():
 
 def test_the_cost_of_all_processes_counts():
     judge = Bare()
-    judge.max_cost, judge.price_in = 1.0, 1.0
-    judge.usage["judged"].tokens_in = 600_000
+    judge.max_cost = 1.0
+    judge.usage["judged"].cost = 0.6
     watch = watch_of(judge)
     assert observe(watch, 1.0)["judge/cost"] == pytest.approx(0.6)
     assert watch.stop is None
