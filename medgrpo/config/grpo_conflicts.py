@@ -27,8 +27,16 @@ def grpo_conflicts(values: dict[str, Any]) -> Iterator[Problem]:
 def _vllm(model: dict[str, Any], args: dict[str, Any]) -> Iterator[Problem]:
     """Unsloth trains and generates on one copy of the weights, or not by a vLLM beside it."""
     colocated = args["use_vllm"] and args["vllm_mode"] == "colocate"
-    default = getattr(get_object(model["_target_"]), "fast_inference", None)  # None: not Unsloth's
+    kind = get_object(model["_target_"])
+    default = getattr(kind, "fast_inference", None)  # None: not Unsloth's
     shared = model.get("fast_inference", default)
+    in_4bit = model.get("load_in_4bit", getattr(kind, "load_in_4bit", False))
+    if args["use_vllm"] and args["vllm_mode"] == "server" and in_4bit:
+        yield Problem(
+            "trainer.args.vllm_mode",
+            "server cannot take 4-bit weights (TRL sends them as they are packed, trl#4973): set "
+            "model.load_in_4bit=false, or vllm_mode=colocate",
+        )
     if shared and not colocated:
         yield Problem("model.fast_inference", "generates by vLLM; choose trainer=grpo_vllm with it")
     elif colocated and shared is False:

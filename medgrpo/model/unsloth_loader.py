@@ -8,9 +8,13 @@ each against the source of the release in the extra `unsloth`.
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
+import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +28,7 @@ from medgrpo.model.lora import LoRA, sort_target_modules
 
 log = logging.getLogger(__name__)
 
+_COMPILED = "UNSLOTH_COMPILE_LOCATION"  # of the code that it generates; read when it is imported
 MIRROR_ENDINGS = (
     "-unsloth-bnb-4bit",
     "-bnb-4bit",
@@ -122,6 +127,10 @@ def _import_unsloth() -> Any:
             f"model: Unsloth must be imported before {', '.join(sorted(earlier))}, which an "
             "earlier run of this process has loaded. In a sweep, add launch.own_process=true."
         )
+    if _COMPILED not in os.environ:  # else in the working directory, where jobs share it
+        folder = tempfile.mkdtemp(prefix="medgrpo-unsloth-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ[_COMPILED] = folder
     try:
         import unsloth
     except (ImportError, NotImplementedError) as error:  # not installed, or no GPU that it knows

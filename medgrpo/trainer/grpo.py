@@ -82,6 +82,10 @@ class GRPO(TRLTrainer):
             prefilled=training.prompt.prefilled(training.policy.tokenizer),
         )
         log_forecast(config, rows, rewards)
+        model = training.policy.model
+        packed = getattr(model, "is_loaded_in_4bit", False) and not hasattr(model, "vllm_engine")
+        if config.use_vllm and packed:
+            log.warning("grpo: vLLM gets the 4-bit weights merged and packs them anew at each sync")
         probe_rows = min(self.validation_rows, len(training.data["validation"]))
         watch = WatchCallback(rewards, training, probe_rows, self.watch)
         self.fit(trainer, training, watch)

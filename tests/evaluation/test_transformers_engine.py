@@ -149,6 +149,29 @@ def test_model_and_tokenizer_come_back_as_they_were(
     model(torch.tensor([[5, 6]]), labels=torch.tensor([[5, 6]])).loss.backward()
 
 
+def test_what_unsloth_changes_to_generate_is_undone(
+    model: Any, tokenizer: Any, monkeypatch: Any
+) -> None:
+    """It turns checkpointing off and marks modules; training would go on that way."""
+    generate = model.generate
+
+    def as_unsloths(**options: Any) -> Any:
+        for module in model.modules():
+            if hasattr(module, "gradient_checkpointing"):
+                module.gradient_checkpointing = False
+            module._flag_for_generation = True
+        return generate(**options)
+
+    model.gradient_checkpointing_enable()
+    model.train()
+    on = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
+    monkeypatch.setattr(model, "generate", as_unsloths)
+    ask(model, tokenizer)
+    assert on
+    assert all(module.gradient_checkpointing for module in on)
+    assert not any(hasattr(module, "_flag_for_generation") for module in model.modules())
+
+
 def test_training_mode_comes_back_after_an_error(model: Any, tokenizer: Any) -> None:
     def stop(answered: int) -> None:
         raise KeyboardInterrupt

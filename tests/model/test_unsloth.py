@@ -71,7 +71,7 @@ def asked(monkeypatch):
 
 def test_unsloth_is_imported_first_and_told_the_recipe(recipe):
     made = calls(recipe)
-    assert made["import"] == {"imported_before": []}
+    assert made["import"]["imported_before"] == []
     assert made["from_pretrained"] == {
         "model_name": str(recipe / "base"),
         "max_seq_length": 2048,
@@ -155,3 +155,10 @@ def test_unsloth_is_not_imported_after_transformers(monkeypatch):
     monkeypatch.delitem(sys.modules, "unsloth", raising=False)
     with pytest.raises(UserError, match=r"launch\.own_process=true"):
         UnslothModel(name_or_path="a/b", device="cpu").load(None)
+
+
+def test_what_unsloth_compiles_lies_in_a_folder_of_the_process(recipe):
+    assert not (recipe / "unsloth_compiled_cache").exists()
+    place = Path(calls(recipe)["import"]["compiled"])
+    assert place.name.startswith("medgrpo-unsloth-")
+    assert not place.exists()  # gone with its process

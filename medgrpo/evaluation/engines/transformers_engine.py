@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medgrpo.evaluation.engines.base import SEED, Decoding, Engine, Generation, prompt_ids
 from medgrpo.model.base import Policy
@@ -104,10 +104,15 @@ def _settings(policy: Policy, decoding: Decoding) -> GenerationConfig:
 
 @contextmanager
 def _evaluating(model: PreTrainedModel) -> Iterator[None]:
-    """Without dropout, gradients and a mark on the random numbers; afterwards as it was."""
+    """Without dropout, gradients and a mark on the random numbers; afterwards as it was.
+
+    Unsloth's `generate` turns gradient checkpointing off and marks modules for inference; after
+    `eval()` it restores neither, and training would go on without checkpointing.
+    """
     import torch
 
     was_training = model.training
+    states = [(module, _marks(module)) for module in model.modules()]
     devices = [model.device] if model.device.type == "cuda" else []
     model.eval()
     try:
@@ -116,3 +121,13 @@ def _evaluating(model: PreTrainedModel) -> Iterator[None]:
             yield
     finally:
         model.train(was_training)
+        for module, marks in states:
+            for name in _marks(module).keys() - marks.keys():
+                delattr(module, name)
+            vars(module).update(marks)
+
+
+def _marks(module: torch.nn.Module) -> dict[str, Any]:
+    """What generating by Unsloth changes of a module, besides its mode."""
+    names = ("gradient_checkpointing", "_flag_for_generation")
+    return {name: vars(module)[name] for name in names if name in vars(module)}

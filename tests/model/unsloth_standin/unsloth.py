@@ -14,7 +14,7 @@ def record(call, **arguments):
         file.write(json.dumps({"call": call, **arguments}) + "\n")
 
 
-record("import", imported_before=LATE)
+record("import", imported_before=LATE, compiled=os.environ.get("UNSLOTH_COMPILE_LOCATION"))
 
 
 class FastLanguageModel:
