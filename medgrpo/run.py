@@ -41,6 +41,7 @@ from medgrpo.tracking.base import Tracker
 from medgrpo.tracking.mirror import tracked
 from medgrpo.tracking.names import describe
 from medgrpo.trainer.base import Trainer, Training
+from medgrpo.trainer.none import NoTraining
 from medgrpo.trainer.passport import judge_facts, prompt_hashes, record_settings
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def run(cfg: DictConfig) -> float:
         parts.preflight(folder, merged=cfg.export.get("merged", False))
 
         data = dataset.load()
+        if not len(data["train"]) and not isinstance(parts.trainer, NoTraining):
+            raise UserError("dataset: there are no training rows; trainer=none only evaluates")
         evaluation.require_rows(parts.metric, data[evaluation.split])
         judging = stack.enter_context(ExitStack())  # ends before the report, which has its bill
         judge = open_judge(cfg, judging, folder)

@@ -20,7 +20,15 @@ SHORT = {
     "SFT": ["trainer.args.num_train_epochs=1", "dataset.limit=16", "evaluation.limit=4"],
     "none": ["evaluation.limit=4"],
 }
-ELSEWHERE = ("profile=gpu", "experiment=", "judge=", "resume=", "model=smollm2", "--config-dir")
+ELSEWHERE = (
+    "profile=gpu",
+    "experiment=",
+    "judge=",
+    "resume=",
+    "model=smollm2",
+    "--config-dir",
+    "dataset=mmlu_medical",
+)
 
 
 def documented(page: Path) -> Iterator[list[str]]:

@@ -66,7 +66,7 @@ def _launch() -> Iterator[Problem]:
 
 def _data(dataset: dict[str, Any]) -> Iterator[Problem]:
     source, path = dataset.get("source"), dataset.get("path") or ""
-    if source == "path" and not path:
+    if source == "path" and not (path or dataset.get("splits")):
         yield Problem("dataset.path", "dataset.source=path needs dataset.path=FILE or FOLDER")
     elif source == "path" and not Path(path).exists():
         yield Problem("dataset.path", f"there is no file or folder {path}")

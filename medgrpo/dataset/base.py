@@ -8,15 +8,17 @@ always chosen (by the profile, unless the user says otherwise).
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 from annotated_types import Ge, Interval
 
-from medgrpo.dataset.example import Example, as_read
+from medgrpo.dataset.example import as_read
+from medgrpo.dataset.hub import load_hub
 from medgrpo.dataset.hygiene import (
     balance_line,
     balanced,
@@ -24,22 +26,22 @@ from medgrpo.dataset.hygiene import (
     without_overlap,
     without_repeats,
 )
+from medgrpo.dataset.parsing import BATCH, RecordParser, Unlabelled
 from medgrpo.dataset.read import read_batches, read_records
-from medgrpo.dataset.record import Batch, Dropped, Record, records_of, storable
-from medgrpo.dataset.rows import dataset, dropped_rows, reorder, schema, without
-from medgrpo.dataset.splits import carve, find_files
+from medgrpo.dataset.record import Record
+from medgrpo.dataset.rows import dataset, reorder, schema
+from medgrpo.dataset.splits import carve, find_files, given_files
 from medgrpo.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from datasets import Dataset, DatasetDict
+    from datasets import DatasetDict
 
 log = logging.getLogger(__name__)
 
 SAMPLES = Path(__file__).parent / "samples"
 SHUFFLE_SEED = 3407
 SHOWN = 3  # rows, for a person to see that they are read rightly
-BATCH = 1000  # rows parsed at a time, so that few exist as Python objects at once
 
 
 class Benchmark(Protocol):
@@ -58,7 +60,7 @@ class Benchmark(Protocol):
 
 
 @dataclass(kw_only=True)
-class MedicalDataset(Benchmark):
+class MedicalDataset(RecordParser, Benchmark):
     """A benchmark as the config describes it; `load` reads it.
 
     `primary_metric` names the metric that decides between runs (a key of the config's `metrics`),
@@ -67,11 +69,9 @@ class MedicalDataset(Benchmark):
     it is probably read wrongly.
     """
 
-    name: ClassVar[str]  # folder of the embedded sample
-    fields: ClassVar[tuple[str, ...]]  # keys that a record has
     file_names: ClassVar[dict[str, str]] = {  # patterns of a folder's files, without suffix
         "train": r"(.*[_-])?train",
-        "validation": r"(.*[_-])?(validation|valid|dev)",
+        "validation": r"(.*[_-])?(validation|valid|val|dev)",
         "test": r"(.*[_-])?test",
     }
 
@@ -84,6 +84,8 @@ class MedicalDataset(Benchmark):
     dataset_id: str | None = None  # hub repository
     revision: str | None = None  # hub commit
     split: str = "train"  # hub split to train on; a part of it as "train[:1000]"
+    splits: dict[str, Any] | None = None  # files below path of train, validation, test
+    hub_splits: dict[str, Any] | None = None  # the hub's splits of validation, test
     limit: Annotated[int, Ge(1)] | None = None  # first rows of train, None for all
     shuffle: bool = False  # train in another order, before `limit`
     balance: bool = False  # as many training rows of each label as of the rarest
@@ -104,7 +106,8 @@ class MedicalDataset(Benchmark):
 
         splits = self.hub() if self.source == "hub" else self.files()
         splits = {split: with_words(rows) for split, rows in splits.items()}
-        splits["train"] = without_repeats(splits["train"])
+        if "train" in splits:
+            splits["train"] = without_repeats(splits["train"])
         splits = without_overlap(carve(splits))
         splits["train"] = self._choose(splits["train"])
         if line := balance_line(splits["train"], splits["test"]):
@@ -121,113 +124,53 @@ class MedicalDataset(Benchmark):
         """The records of one file (not parquet). Raises UserError."""
         return read_records(file)
 
-    def original(self, record: Record) -> Record:
-        """A record under the names of the original file; for benchmarks that the hub renames."""
-        return record
-
-    def parse(self, record: Record, row: int) -> Example:
-        """One record as an Example. Raises Dropped with the reason when it cannot be used.
-
-        `row` counts from 1 within its file and serves as id where there is none.
-        """
-        raise NotImplementedError
-
-    def group(self, record: Record) -> str:
-        """The benchmark's own subgroup of a record, for metrics by subgroup; "" for none."""
-        return ""
-
     def hub(self) -> dict[str, pa.Table]:
         """The hub's splits. Benchmarks whose hub layout differs override this."""
         splits = self.hub_split(None)
-        train = splits[self.split] if self.split in splits else self.hub_split(self.split)
-        held_out = {name: splits[name] for name in ("validation", "test") if name in splits}
+        given = self.hub_splits or {name: name for name in ("validation", "test") if name in splits}
+        named = {"train": self.split, **given} if "train" in splits or not given else given
         return {
-            name: self.parse_table(part, f"{self.dataset_id} {name}")
-            for name, part in {"train": train, **held_out}.items()
+            name: self.labelled(name, partial(self._hub_part, splits, part))
+            for name, part in named.items()
         }
 
     def hub_split(self, split: str | None, config: str | None = None) -> Any:
-        """`datasets.load_dataset` of the pinned revision, with the usual failures explained."""
-        from datasets import load_dataset
-        from datasets.exceptions import DatasetsError
-
-        if not self.dataset_id:
-            raise UserError("dataset.dataset_id: dataset.source=hub needs the repository's name")
-        try:
-            return load_dataset(self.dataset_id, config, split=split, revision=self.revision)
-        except (OSError, ValueError, DatasetsError) as error:
-            raise UserError(
-                f"dataset.dataset_id: cannot load {self.dataset_id} from the hub ({error}). "
-                "Without internet, download it elsewhere and use dataset.source=path "
-                "dataset.path=FILE, or try dataset.source=sample."
-            ) from error
+        """See medgrpo.dataset.hub."""
+        return load_hub(self.dataset_id, config, split, self.revision)
 
     def files(self) -> dict[str, pa.Table]:
         """The splits that `path`, or the embedded sample, has files for."""
-        if self.source == "path" and not self.path:
+        if self.source == "path" and not (self.path or self.splits):
             raise UserError("dataset.path: dataset.source=path needs dataset.path=FILE or FOLDER")
         path = Path(self.path) if self.source == "path" and self.path else SAMPLES / self.name
-        found = find_files(path, self.file_names)
-        return {split: self._file(files) for split, files in found.items()}
+        if self.splits and self.source == "path":
+            found = given_files(Path(self.path) if self.path else None, self.splits)
+        else:
+            found = find_files(path, self.file_names)
+        return {
+            split: self.labelled(split, partial(self._file, files))
+            for split, files in found.items()
+        }
 
-    def parse_table(self, records: Dataset, where: str) -> pa.Table:
-        """A hub split, parsed."""
-        return self.parse_batches(records.with_format("arrow")[:].to_batches(BATCH), where)
-
-    def parse_records(self, records: Iterable[Record], where: str) -> pa.Table:
-        """Records, parsed."""
-        left = iter(records)
-        return self.parse_batches(iter(lambda: list(islice(left, BATCH)), []), where)
-
-    def parse_batches(self, batches: Iterable[Batch], where: str) -> pa.Table:
-        """Batches, parsed; logs what was dropped and why. Raises UserError if all rows were."""
-        import pyarrow as pa
-
-        parts, row, first = [], 1, None
-        for batch in batches:
-            first = first or records_of(batch[:1])
-            parts.append(self.parse_batch(batch, range(row, row + len(batch))))
-            row += len(batch)
-        if not first:
-            raise UserError(f"{where}: there are no rows")
-        table = pa.concat_tables(parts)
-        dropped = dropped_rows(table)
-        reasons = (f"{len(rows)} ({why}; first: row {rows[0]})" for why, rows in dropped.items())
-        listed = ", ".join(reasons)
-        gone = [row - 1 for rows in dropped.values() for row in rows]
-        if len(gone) == len(table):
-            raise UserError(
-                f"{where}: no usable row. {self.name} expects {', '.join(self.fields)}; "
-                f"row 1 has {', '.join(map(str, first[0])) or 'nothing'}. Dropped: {listed}"
-            )
-        if any(len(rows) >= self.drop_limit * len(table) for rows in dropped.values()):
-            raise UserError(
-                f"{where}: {len(gone)} of {len(table)} rows cannot be used: {listed}. Probably the "
-                "file is read wrongly; if not, allow it with dataset.drop_limit=1"
-            )
-        if listed:
-            log.warning("dataset: %s: dropped %s", where, listed)
-        return without(table.drop_columns("dropped"), gone)
-
-    def parse_batch(self, batch: Batch, numbers: Sequence[int]) -> pa.Table:
-        """The rows with these numbers; the column `dropped` says why one cannot be used."""
-        import pyarrow as pa
-
-        rows = map(self._parse, records_of(batch), numbers)
-        return pa.Table.from_pylist(list(rows), schema())
-
-    def _parse(self, record: Any, row: int) -> Record:
+    def labelled(self, split: str, parse: Callable[[], pa.Table]) -> pa.Table:
+        """What `parse` reads; a held-out split whose gold answers are hidden is empty."""
         try:
-            if not isinstance(record, dict):
-                raise Dropped(f"a {type(record).__name__} where an object belongs")
-            if None in record:
-                raise Dropped("more values than columns")
-            record = self.original(record)
-            if missing := [key for key in self.fields if key not in record]:
-                raise Dropped(f"no {', '.join(missing)}")
-            return {**storable(self.parse(record, row)), "group": self.group(record)}
-        except Dropped as reason:
-            return {"dropped": str(reason)}
+            return parse()
+        except Unlabelled as error:
+            if split == "train":
+                raise
+            log.warning("dataset: %s: no row has a gold answer: set aside", error.where)
+            return schema().empty_table().drop_columns("dropped")
+
+    def _hub_part(self, splits: Any, name: str | list[str]) -> pa.Table:
+        import pyarrow as pa
+
+        names = [name] if isinstance(name, str) else name
+        parts = [splits[one] if one in splits else self.hub_split(one) for one in names]
+        tables = zip(parts, names, strict=True)
+        return pa.concat_tables(
+            self.parse_table(part, f"{self.dataset_id} {one}") for part, one in tables
+        )
 
     def _file(self, files: Sequence[Path]) -> pa.Table:
         """One split's file, or its parts, as one."""

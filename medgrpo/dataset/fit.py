@@ -122,7 +122,7 @@ class Fitting:
 
 def _without(rows: Dataset, places: list[int]) -> Dataset:
     """The rows but those at `places`. Raises UserError when none is left."""
-    if len(places) == len(rows):
+    if places and len(places) == len(rows):
         raise UserError("dataset.max_prompt_tokens: every training row is longer; raise it")
     return dataset(without(rows.with_format("arrow")[:], places)) if places else rows
 

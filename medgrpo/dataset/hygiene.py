@@ -80,7 +80,7 @@ def without_overlap(splits: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
         ):
             _log_removed(len(places - gone), train.num_rows, why)
             gone |= places
-    if len(gone) == train.num_rows:
+    if gone and len(gone) == train.num_rows:
         raise UserError("dataset: every training row is also held out; give other files")
     return {**splits, "train": without(train, gone)}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from medgrpo.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
@@ -72,6 +75,10 @@ def _json_list(file: Path) -> Iterator[Record]:
 
 
 def _separated(file: Path, delimiter: str, columns: Sequence[str] | None) -> Iterator[Record]:
+    first = next(_lines(file), "")
+    if delimiter == "," and "," not in first and ";" in first:
+        log.info("dataset: %s: columns are separated by ';'", file)
+        delimiter = ";"
     reader = csv.DictReader(_lines(file), fieldnames=columns, delimiter=delimiter, strict=True)
     try:
         names = reader.fieldnames or []

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 CARVED_SHARE = 0.05  # of the training rows, for each split where the source has no test rows
 
+SPLITS = ("train", "validation", "test")
 SHARD = re.compile(r"-\d+-of-\d+$")  # train-00000-of-00002.parquet, as the hub stores splits
 
 
@@ -28,8 +29,9 @@ def find_files(path: Path, names: Mapping[str, str]) -> dict[str, list[Path]]:
     """The files of each split in a folder, or {"train": [path]} for a file.
 
     `names` gives each split a pattern for a file's name without suffix. Several files are one
-    split when their names differ by numbers only (shards, batches). Raises UserError for a path
-    that is not there, a folder without training file and a split with two candidates.
+    split when their names differ by numbers only (shards, batches). A folder may hold test rows
+    alone: nothing can be trained on it. Raises UserError for a path that is not there, a folder
+    with neither and a split with two candidates.
     """
     if path.is_file():
         return {"train": [path]}
@@ -41,12 +43,35 @@ def find_files(path: Path, names: Mapping[str, str]) -> dict[str, list[Path]]:
         hits = [f for f in files if re.fullmatch(pattern, SHARD.sub("", f.stem), re.IGNORECASE)]
         if len({re.sub(r"\d+", "", f.name) for f in hits}) > 1:
             listed = ", ".join(f.name for f in hits)
-            raise UserError(f"dataset.path: {path} has several {split} files: {listed}")
+            raise UserError(
+                f"dataset.path: {path} has several {split} files: {listed}; say which, as in "
+                f"dataset.splits={{{split}: {hits[0].name}}}"
+            )
         if hits:
             found[split] = hits
-    if "train" not in found:
+    if not found.keys() & {"train", "test"}:
         listed = ", ".join(f.name for f in files[:10]) or f"no {', '.join(SUFFIXES)} file"
-        raise UserError(f"dataset.path: {path} has no training file (train.*); it has {listed}")
+        raise UserError(
+            f"dataset.path: {path} has no training file (train.*) and no test file; it has "
+            f"{listed}. Say which is which: dataset.splits={{train: FILE, test: FILE}}"
+        )
+    return found
+
+
+def given_files(path: Path | None, splits: Mapping[str, str | list[str]]) -> dict[str, list[Path]]:
+    """The files that the config names for each split, relative to the folder `path`.
+
+    Raises UserError for one that is not there.
+    """
+    folder = path or Path()
+    found = {
+        split: [folder / name for name in ([names] if isinstance(names, str) else names)]
+        for split, names in splits.items()
+    }
+    for split, files in found.items():
+        for file in files:
+            if not file.is_file():
+                raise UserError(f"dataset.splits.{split}: there is no file {file}")
     return found
 
 
@@ -55,12 +80,17 @@ def carve(splits: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
 
     A validation split is as large as the given test split (at most half of train); without one,
     each takes 5 %. Rows are drawn by a hash of their ids: the same ones on every machine, in
-    whatever order they come. Raises UserError for too few rows.
+    whatever order they come. Without train, nothing is carved: what is missing is empty. Raises
+    UserError for too few rows.
     """
+    if "train" not in splits:
+        log.warning("dataset: no training rows: this can be evaluated and not trained on")
+        nothing = next(iter(splits.values())).slice(0, 0)
+        return {split: splits.get(split, nothing) for split in SPLITS}
     missing = [split for split in ("test", "validation") if split not in splits]
     if missing:
         splits = {**splits, **_carved(splits, missing)}
-    return {split: splits[split] for split in ("train", "validation", "test")}
+    return {split: splits[split] for split in SPLITS}
 
 
 def _carved(splits: Mapping[str, pa.Table], missing: Sequence[str]) -> dict[str, pa.Table]:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from medgrpo.dataset.base import MedicalDataset
 from medgrpo.dataset.example import LETTERS, Example
+from medgrpo.dataset.parsing import LEFT_OUT
 from medgrpo.dataset.read import read_records
 from medgrpo.dataset.record import Batch, Dropped, Record, optional_text, text, texts
 from medgrpo.errors import UserError
@@ -49,6 +50,9 @@ class Table(MedicalDataset):
     explanation: str | None = None
     id: str | None = None
     columns: list[str] | None = None  # names for a CSV or TSV without header
+    where: dict[str, Any] | None = None  # column: value, or values; other rows are left out
+    subgroup: str | None = None  # column, for metrics by subgroup
+    hub_config: str | list[str] | None = None  # of the repository; several are one benchmark
 
     def __post_init__(self) -> None:
         if self.source == "sample":
@@ -56,6 +60,7 @@ class Table(MedicalDataset):
         if self.answer_is != "text" and not self.options and not self.labels:
             raise UserError(f"dataset.answer_is: {self.answer_is} needs dataset.options or .labels")
         self._shown: set[int] = set()  # from what the answers are seen to count: 0, 1
+        self._config: str | None = None  # the hub's configuration that is being read
 
     @property
     def fields(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -64,14 +69,46 @@ class Table(MedicalDataset):
         named = [self.question, *options, self.answer, self.context, self.explanation, self.id]
         return tuple(name for name in named if name)
 
+    @property
+    def unlabelled(self) -> frozenset[str]:  # type: ignore[override]
+        return frozenset({f"no {self.answer}", f"{self.answer} names none of the choices"})
+
     def read(self, file: Path) -> Iterable[Record]:
         return read_records(file, self.columns)
+
+    def original(self, record: Record) -> Record:
+        """The record, if it is one of those that are asked for."""
+        for column, wanted in (self.where or {}).items():
+            values = wanted if isinstance(wanted, list) else [wanted]
+            if text(record, column) not in map(str, values):
+                raise Dropped(LEFT_OUT)
+        return record
+
+    def group(self, record: Record) -> str:
+        if self.subgroup:
+            return optional_text(record, self.subgroup)
+        return (self._config or "") if isinstance(self.hub_config, list) else ""
 
     def files(self) -> dict[str, pa.Table]:
         return self._proven(super().files())
 
     def hub(self) -> dict[str, pa.Table]:
-        return self._proven(super().hub())
+        """As `MedicalDataset.hub`, of each of the hub's configurations."""
+        import pyarrow as pa
+
+        names = self.hub_config if isinstance(self.hub_config, list) else [self.hub_config]
+        parts = []
+        for name in names:
+            self._config = name
+            parts.append(super().hub())
+        splits = {
+            split: pa.concat_tables(part[split] for part in parts if split in part)
+            for split in dict.fromkeys(split for part in parts for split in part)
+        }
+        return self._proven(splits)
+
+    def hub_split(self, split: str | None, config: str | None = None) -> Any:
+        return super().hub_split(split, config or self._config)
 
     def parse_batches(self, batches: Iterable[Batch], where: str) -> pa.Table:
         """As `MedicalDataset.parse_batches`. UserError for answers that count from elsewhere."""
@@ -111,13 +148,14 @@ class Table(MedicalDataset):
         if options and not 2 <= len(options) <= len(LETTERS):
             raise Dropped(f"{len(options)} options, where 2 to {len(LETTERS)} can be lettered")
         choices = options or self.labels
-        place = None if choices is None else self._place(text(record, self.answer), choices)
+        given = self._answer(record)
+        place = None if choices is None else self._place(given, choices)
         if place is None or choices is None:
-            answer, label = text(record, self.answer), None
+            answer, label = given, None
         else:
             answer, label = choices[place], LETTERS[place] if options else choices[place]
         return Example(
-            id=(optional_text(record, self.id) if self.id else "") or f"row-{row}",
+            id=(optional_text(record, self.id) if self.id else "") or self._numbered(row),
             question=text(record, self.question),
             context=texts(record, self.context) if self.context else [],
             options=options,
@@ -126,11 +164,27 @@ class Table(MedicalDataset):
             explanation=optional_text(record, self.explanation) if self.explanation else "",
         )
 
+    def _numbered(self, row: int) -> str:
+        several = isinstance(self.hub_config, list) and self._config
+        return f"{self._config}-row-{row}" if several else f"row-{row}"
+
+    def _answer(self, record: Record) -> str:
+        """The gold answer as it is written. Raises Dropped for none, and for several."""
+        value = record[self.answer]
+        if isinstance(value, list) and len(value) == 1:
+            [value] = value
+        said = "" if isinstance(value, list) else text({self.answer: value}, self.answer)
+        letters = self.answer_is == "letter" and len(said) > 1 and said.isupper()
+        if isinstance(value, list) or (letters and set(said) <= set(LETTERS)):
+            raise Dropped(f"{self.answer} has several answers, and a row is asked for one")
+        return said
+
     def _options(self, record: Record) -> list[str]:
         if self.options is None:
             return []
         if isinstance(self.options, list):
-            return [text(record, name) for name in self.options]
+            last = max((n for n, key in enumerate(self.options) if _filled(record, key)), default=0)
+            return [text(record, name) for name in self.options[: last + 1]]  # four of five, say
         value = record[self.options]
         if isinstance(value, dict):
             value = [value[key] for key in sorted(value) if value[key] is not None]
@@ -147,8 +201,13 @@ class Table(MedicalDataset):
         else:
             number = answer.removesuffix(".0")  # what pandas makes of integers beside nulls
             places = [int(number) - self._first] if number.isdecimal() else []
-            ends = {"0": 0, str(len(choices)): 1}
+            columns = self.options if isinstance(self.options, list) else choices
+            ends = {"0": 0, str(len(columns)): 1}
             self._shown |= {ends[number]} if number in ends else set()
         if len(places) != 1 or not 0 <= places[0] < len(choices):
             raise Dropped(f"{self.answer} names none of the choices")
         return places[0]
+
+
+def _filled(record: Record, key: str) -> bool:
+    return bool(optional_text(record, key))

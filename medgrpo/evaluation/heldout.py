@@ -22,6 +22,7 @@ from medgrpo.answers.parse import Style
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.fit import LEFT_OUT
 from medgrpo.dataset.prompt import Prompt
+from medgrpo.errors import UserError
 from medgrpo.evaluation.engines.base import Decoding, Engine, Generation
 from medgrpo.evaluation.rewarded import score_responses
 from medgrpo.metrics.base import Metric, require_rows, row_value
@@ -117,7 +118,13 @@ class HeldOut:
         return replace(self, split="validation", limit=limit, samples=0, reward_rows=0)
 
     def require_rows(self, metric: Metric, rows: Dataset) -> None:
-        """UserError where `metric` is about none of the rows that are evaluated."""
+        """UserError where there is nothing to evaluate, or nothing that `metric` is about."""
+        if not len(rows) and self.limit != 0:
+            other = "validation" if self.split == "test" else "test"
+            raise UserError(
+                f"evaluation.split: there are no {self.split} rows with a gold answer; choose "
+                f"evaluation.split={other}, or evaluation.limit=0 for no evaluation"
+            )
         groups = rows.select_columns("group")[: self.limit]["group"]
         if groups:
             require_rows(metric, set(groups), self.split)

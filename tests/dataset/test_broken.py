@@ -243,14 +243,14 @@ def test_ragged_csv_rows_are_counted(tmp_path, caplog):
     data = load(Table, file, question="q", options=["A", "B"], answer="a", answer_is="letter")
     assert sum(map(len, data.values())) == GOOD
     assert "more values than columns; first: row 31" in caplog.text
-    assert "no B; first: row 32" in caplog.text
+    assert "1 options, where 2 to 10 can be lettered; first: row 32" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("names", "said"),
     [
         ([], "no training file"),
-        (["test.jsonl"], "no training file.*it has test.jsonl"),
+        (["dev.jsonl"], "no training file.*it has dev.jsonl. Say which is which"),
         (["train.jsonl", "train.json"], "several train files: train.json, train.jsonl"),
         (["old_train.jsonl", "new_train.jsonl"], "several train files"),
     ],

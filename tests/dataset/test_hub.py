@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 
 import datasets
 import pytest
@@ -14,6 +15,7 @@ from medgrpo.dataset.bioasq import BioASQ
 from medgrpo.dataset.medqa import MedQA
 from medgrpo.dataset.medqa_cot import MedQACoT
 from medgrpo.dataset.pubmedqa import PubMedQA
+from medgrpo.dataset.table import Table
 from medgrpo.errors import UserError
 
 REPOSITORIES = {
@@ -196,3 +198,29 @@ def test_wrong_columns_are_one_message(asked, monkeypatch):
     monkeypatch.setitem(REPOSITORIES, ("GBaker/MedQA-USMLE-4-options", None), wrong)
     with pytest.raises(UserError, match=r"expects question, options.*row 1 has stem, choices"):
         load(MedQA)
+
+
+def test_several_configurations_are_one_benchmark(monkeypatch):
+    """As MMLU's subjects are: no training split, and each its own numbers for rows."""
+    asked_for = []
+
+    def load_dataset(path, name=None, *, split=None, revision=None):
+        asked_for.append(name)
+        rows = [
+            {"question": f"Which {name} is {i}?", "choices": ["a", "b", "c", "d"], "answer": i % 4}
+            for i in range(20)
+        ]
+        parts = DatasetDict(test=Dataset.from_list(rows), validation=Dataset.from_list(rows[:5]))
+        return parts if split is None else parts[split]
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    table = Table(
+        source="hub", dataset_id="cais/mmlu", hub_config=["anatomy", "virology"],
+        question="question", options="choices", answer="answer", answer_is="index",
+        answer_with="", primary_metric="accuracy", max_prompt_tokens=9,
+    )  # fmt: skip
+    data = table.load()
+    assert sizes(data) == {"train": 0, "validation": 10, "test": 40}
+    assert Counter(data["test"]["group"]) == {"anatomy": 20, "virology": 20}
+    assert len(set(data["test"]["id"])) == 40
+    assert set(asked_for) == {"anatomy", "virology"}

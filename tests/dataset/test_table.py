@@ -190,3 +190,108 @@ def test_rows_are_shown_as_they_were_read(tmp_path, caplog):
     first = caplog.text.partition("dataset: row ")[2].splitlines()[:7]
     assert first[2:6] == ["    A) iron", "    B) zinc", "    C) iodine", "    D) lead"]
     assert first[6].startswith("    gold: ")
+
+
+def asked(n, **more):
+    """Questions with four options, as MedMCQA's columns have them; the answer counts from 0."""
+    return [
+        {"question": f"Which is {i}, the one of {n}?", "cop": i % 4}
+        | {f"op{letter}": f"{letter}{i}" for letter in "abcd"}
+        | more
+        for i in range(n)
+    ]
+
+
+def folder(tmp_path, **files):
+    place = tmp_path / "data"
+    place.mkdir()
+    for name, rows in files.items():
+        text = "\n".join(map(json.dumps, rows))
+        (place / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    return place
+
+
+PLAIN = MEDMCQA.replace("explanation: exp\nid: id\n", "")
+
+
+def test_a_split_whose_answers_are_hidden_is_set_aside(tmp_path, caplog):
+    place = folder(tmp_path, train=asked(40), dev=asked(8), test=asked(12, cop=-1))
+    data = load(tmp_path, PLAIN, path=place)
+    assert {split: len(data[split]) for split in data} == {"train": 40, "validation": 8, "test": 0}
+    assert "test.jsonl: no row has a gold answer: set aside" in caplog.text
+
+
+def test_hidden_answers_of_what_is_trained_on_are_refused(tmp_path):
+    place = folder(tmp_path, train=asked(40, cop=-1), test=asked(12))
+    with pytest.raises(UserError, match="no usable row"):
+        load(tmp_path, PLAIN, path=place)
+
+
+def test_files_can_be_named(tmp_path):
+    place = folder(tmp_path, anatomy_dev=asked(5), anatomy_val=asked(9), op4_test=asked(20),
+                   more=asked(30))  # fmt: skip
+    data = load(
+        tmp_path, PLAIN, path=place,
+        splits="{train: more.jsonl, validation: anatomy_val.jsonl, "
+        "test: [op4_test.jsonl]}",
+    )  # fmt: skip
+    assert [len(data[split]) for split in ("validation", "test")] == [9, 20]
+    with pytest.raises(UserError, match=r"dataset.splits.test: there is no file .*nothing.jsonl"):
+        Table(**{**FIELDS, "path": str(place), "splits": {"test": "nothing.jsonl"}}).load()
+
+
+def test_a_file_can_be_tested_on_as_a_whole(tmp_path, caplog):
+    place = folder(tmp_path, mine=asked(60))
+    data = load(tmp_path, PLAIN, splits=f"{{test: {place / 'mine.jsonl'}}}")
+    assert {split: len(data[split]) for split in data} == {"train": 0, "validation": 0, "test": 60}
+    assert "no training rows" in caplog.text
+
+
+def test_rows_can_be_chosen_and_grouped_by_column(tmp_path, caplog):
+    rows = [
+        *asked(30, category="health", subject="anatomy"),
+        *asked(50, category="law", subject=""),
+    ]
+    rows = [{**row, "question": f"{row['question']} {row['category']}"} for row in rows]
+    place = folder(tmp_path, train=rows, test=rows[:8])
+    data = load(tmp_path, PLAIN, path=place, where="{category: [health, biology]}",
+                subgroup="subject")  # fmt: skip
+    assert (len(data["test"]), set(data["test"]["group"])) == (8, {"anatomy"})
+    assert "dropped 50 (left out by dataset.where" in caplog.text
+
+
+def test_several_right_answers_are_told(tmp_path):
+    for wrong in ("AC", ["A", "C"]):
+        rows = [{"q": f"Which of {i}?", "o": ["x", "y", "z"], "a": wrong} for i in range(9)]
+        place = folder(tmp_path, train=rows)
+        with pytest.raises(UserError, match="a has several answers"):
+            Table(**{**FIELDS, "path": str(place), **LISTS}).load()
+        (place / "train.jsonl").unlink()
+        place.rmdir()
+
+
+def test_blank_cells_of_the_last_option_are_no_option(tmp_path):
+    rows = asked(40)
+    rows[0]["opd"] = rows[4]["opd"] = ""
+    place = folder(tmp_path, train=rows, test=rows[:6])
+    data = load(tmp_path, PLAIN, path=place)
+    assert [len(options) for options in data["test"]["options"]] == [3, 4, 4, 4, 3, 4]
+
+
+def test_columns_may_be_separated_by_semicolons(tmp_path, caplog):
+    lines = ["q;A;B;a", *(f"¿Cuál es {i}, o no?;sí {i};no {i};B" for i in range(40))]
+    place = tmp_path / "data"
+    place.mkdir()
+    (place / "train.csv").write_text("\n".join(lines), encoding="utf-8-sig")
+    with caplog.at_level("INFO"):
+        data = Table(**{**FIELDS, "path": str(place), **LISTS, "options": ["A", "B"]}).load()
+    assert data["test"][0]["answer"].startswith("no")
+    assert "separated by ';'" in caplog.text
+
+
+FIELDS = {
+    "source": "path", "answer_with": "x", "primary_metric": "accuracy", "max_prompt_tokens": 512,
+    "question": "question", "options": ["opa", "opb", "opc", "opd"], "answer": "cop",
+    "answer_is": "index",
+}  # fmt: skip
+LISTS = {"question": "q", "options": "o", "answer": "a", "answer_is": "letter"}

@@ -1,0 +1,26 @@
+"""One split of a repository on the Hugging Face hub, with the usual failures explained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medgrpo.errors import UserError
+
+
+def load_hub(
+    dataset_id: str | None, config: str | None, split: str | None, revision: str | None
+) -> Any:
+    """`datasets.load_dataset`; all splits where `split` is None. Raises UserError."""
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+
+    if not dataset_id:
+        raise UserError("dataset.dataset_id: dataset.source=hub needs the repository's name")
+    try:
+        return load_dataset(dataset_id, config, split=split, revision=revision)
+    except (OSError, ValueError, DatasetsError) as error:
+        raise UserError(
+            f"dataset.dataset_id: cannot load {dataset_id} from the hub ({error}). "
+            "Without internet, download it elsewhere and use dataset.source=path "
+            "dataset.path=FILE, or try dataset.source=sample."
+        ) from error
