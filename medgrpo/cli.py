@@ -21,6 +21,7 @@ from typing import NoReturn
 
 from hydra import main as hydra_main
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -30,7 +31,7 @@ from medgrpo.config import accumulation  # noqa: F401  (a resolver of conf/)
 from medgrpo.config.check import check
 from medgrpo.config.compose import Sweep
 from medgrpo.config.foreign import brought, read_yaml
-from medgrpo.config.overrides import quoted
+from medgrpo.config.overrides import choices, quoted
 from medgrpo.config.provenance import CONF
 from medgrpo.config.signature import is_own
 from medgrpo.config.terminal import printable
@@ -48,7 +49,15 @@ def help_item(override: str, choices: Sequence[str]) -> str:
     return textwrap.fill(text, 80, subsequent_indent=" " * 4)
 
 
+def help_groups() -> str:
+    """All groups with their choices, those of a folder of the user's included."""
+    groups = GlobalHydra.instance().config_loader().list_groups("")
+    lines = (f"{name}: {', '.join(choices(name))}" for name in groups if name != "hydra")
+    return "\n".join(textwrap.fill(line, 80, subsequent_indent="  ") for line in lines)
+
+
 OmegaConf.register_new_resolver("help_item", help_item, replace=True)
+OmegaConf.register_new_resolver("help_groups", help_groups, replace=True)
 
 
 def main(argv: list[str] | None = None, task: Callable[[DictConfig], object] | None = None) -> int:
