@@ -134,6 +134,7 @@ def test_a_line_that_cannot_be_read_is_named(tmp_path, line, named):
         read_grades(file)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path):
     file = written(tmp_path / "grades.jsonl", answers(40))
     done = audit(tmp_path, f"audit.grades={file}", "rewards=[judges]")

@@ -69,6 +69,7 @@ class Scorer:
     evaluate: Callable[[Dataset], Result]
     metric: Metric
     style: Style
+    limit: int | None  # rows that are answered at most
 
     @property
     def higher_is_better(self) -> bool:
@@ -181,10 +182,10 @@ class HeldOut:
         metrics: Mapping[str, Metric],
         primary_metric: str,
     ) -> Scorer:
-        """What scores greedy answers to all rows that it is given, without samples and rewards."""
+        """What scores greedy answers to the first `limit` rows, without samples and rewards."""
         reading: Any = {"prompt": prompt, "metrics": metrics, "primary_metric": primary_metric}
-        evaluate = partial(replace(self, samples=0, limit=None), policy, engine=engine, **reading)
-        return Scorer(evaluate, metrics[primary_metric], prompt.style)
+        evaluate = partial(replace(self, samples=0), policy, engine=engine, **reading)
+        return Scorer(evaluate, metrics[primary_metric], prompt.style, self.limit)
 
     def _answers(
         self,

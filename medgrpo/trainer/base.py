@@ -42,6 +42,10 @@ class Scorer(Protocol):
     @property
     def higher_is_better(self) -> bool: ...
 
+    @property
+    def limit(self) -> int | None:
+        """How many rows are answered at most, None for all."""
+
     def __call__(self, rows: Dataset) -> float | None: ...
 
     def read(self, row: Example, response: str, *, truncated: bool) -> tuple[str | None, float]:

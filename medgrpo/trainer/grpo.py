@@ -86,7 +86,8 @@ class GRPO(TRLTrainer):
         packed = getattr(model, "is_loaded_in_4bit", False) and not hasattr(model, "vllm_engine")
         if config.use_vllm and packed:
             log.warning("grpo: vLLM gets the 4-bit weights merged and packs them anew at each sync")
-        probe_rows = min(self.validation_rows, len(training.data["validation"]))
+        most = [self.validation_rows, len(training.data["validation"]), training.score.limit]
+        probe_rows = min(rows for rows in most if rows is not None)
         watch = WatchCallback(rewards, training, probe_rows, self.watch)
         self.fit(trainer, training, watch)
         record_best_checkpoint(trainer.state, SCORE, folder, training.tracker)

@@ -149,11 +149,11 @@ def test_rewards_score_the_first_responses(yes_model: Any, tokenizer: Any) -> No
 
 
 def test_a_score_needs_no_samples(yes_model: Any, tokenizer: Any) -> None:
-    """It is asked for at every probe, about all rows that it is given: `limit` is the test's."""
+    """It is asked for at every probe."""
     held_out, asked = HeldOut(batch_size=4, max_new_tokens=3, samples=3, limit=4), []
     write = yes_model.generate
     yes_model.generate = lambda **options: asked.append(1) or write(**options)
     policy, rows = Policy(yes_model, tokenizer), Dataset.from_list(ROWS)
     reading: Any = {"engine": ENGINE, "prompt": PROMPT, "metrics": METRICS}
     assert held_out.scorer(policy, **reading, primary_metric="accuracy")(rows) == 0.5
-    assert len(asked) == 3  # ten rows, four at a time, and no samples
+    assert len(asked) == 1

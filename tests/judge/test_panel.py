@@ -134,6 +134,7 @@ def test_what_is_no_panel(answers, more, named):
         panel_of(*answers, **more)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path):
     lexical = [f"judge@judge.members.{name}=lexical" for name in ("first", "second")]
     short = ["trainer.args.max_steps=2", "trainer.validation_rows=0", "evaluation.limit=2"]

@@ -57,7 +57,7 @@ def exploit(tmp_path: Path, kind: str, *more: str):
         overrides += [f"judge._target_=planted.{name}", "trusted_targets=[planted]"]
     return run_medgrpo(
         tmp_path, *overrides, "rewards=[judges]", *(f"~rewards.{name}" for name in OTHERS),
-        f"trainer.args.max_steps={STEPS}", f"trainer.probe_steps={PROBE}", "evaluation.limit=20",
+        f"trainer.args.max_steps={STEPS}", f"trainer.probe_steps={PROBE}", "evaluation.limit=40",
         "tracking.mode=offline", "output_dir=run", *more,
         PYTHONPATH=f"{ROOT}:{Path(__file__).parent}",
     )  # fmt: skip
