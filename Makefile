@@ -12,7 +12,7 @@ quickstart: $(VENV)/installed ## install, then train and evaluate the embedded d
 	$(PYTHON) -m medgrpo
 
 test: $(VENV)/installed-dev ## install what the tests need and run them
-	$(PYTHON) -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile
 
 test-slow: $(VENV)/installed-dev ## the tests that take minutes or extra packages
 	$(PYTHON) -m pytest -m slow

@@ -54,6 +54,7 @@ def prompts(sft_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), [("adapter", "adapter"), ("merged", "merged_16bit")])
 def test_it_answers_in_a_fresh_process_as_the_run_did(
     sft_run: Path, prompts: Path, tmp_path: Path, kind: str, name: str

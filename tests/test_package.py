@@ -66,6 +66,7 @@ def test_wheel_runs(unpacked, tmp_path):
     assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_wheel_teaches_the_prompts_that_it_ships(unpacked, tmp_path):
     """`python -m medgrpo.model.tiny.build` takes minutes; its first lessons need all its files."""
     taught = (

@@ -99,6 +99,7 @@ def test_output_is_readable_at_80_columns(default):
     assert max(map(len, links)) <= 80
 
 
+@pytest.mark.slow
 def test_weights_multiply_rewards_in_the_total(tmp_path):
     finish(
         tmp_path,
@@ -160,6 +161,7 @@ def test_adapter_has_the_rank_and_loads_in_plain_peft(rank_16, job):
     assert "no medical device" in (adapter / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_jobs_of_a_sweep_do_not_share_state(rank_16, tmp_path):
     """The second job of the sweep equals the same run alone."""
     finish(
@@ -175,6 +177,7 @@ def test_jobs_of_a_sweep_do_not_share_state(rank_16, tmp_path):
         assert (alone / name).read_bytes() == (rank_16[1] / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_same_command_and_seed_give_the_same_files(default, tmp_path):
     folder, _ = default
     finish(tmp_path, *SHORT, "output_dir=run", "tracking.mode=disabled")
@@ -182,6 +185,7 @@ def test_same_command_and_seed_give_the_same_files(default, tmp_path):
         assert (tmp_path / "run" / name).read_bytes() == (folder / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_resume_goes_on_from_the_last_checkpoint(default, tmp_path):
     """A run cut off after step 3, with a checkpoint at 2, ends like one that was not."""
     folder, _ = default
@@ -197,6 +201,7 @@ def test_resume_goes_on_from_the_last_checkpoint(default, tmp_path):
         assert (interrupted / name).read_bytes() == (folder / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_evaluation_only(tmp_path, default):
     """`trainer=none model.adapter=RUN` evaluates what a run made, and finds what it found."""
     folder, _ = default

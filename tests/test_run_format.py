@@ -43,6 +43,7 @@ def test_an_old_run_and_an_old_sweep_are_compared(old):
     assert "choice_accuracy" in (old / "comparison.html").read_text()
 
 
+@pytest.mark.slow
 def test_an_old_adapter_changes_the_answers(old, medgrpo):
     import pyarrow.parquet as pq
     from peft import PeftConfig, get_peft_model

@@ -112,6 +112,7 @@ def test_wandb_groups_the_jobs_of_a_sweep(sweep):
     assert run.exit_code == 0
 
 
+@pytest.mark.slow
 def test_resuming_runs_what_failed_and_nothing_else(sweep):
     folder, _ = sweep
     good = [job for job in jobs(folder).values() if summary(job)["status"] == "finished"]

@@ -328,6 +328,7 @@ def test_a_mark_beyond_the_scale_is_clipped():
         assert score("deepeval_geval_rag", RIGHT, VIGNETTE, judge) == expected
 
 
+@pytest.mark.slow
 def test_nothing_is_written_and_no_dotenv_is_read(tmp_path):
     (tmp_path / ".env").write_text("LEAKED_FROM_DOTENV=1\n")
     code = (

@@ -153,6 +153,7 @@ print(total / count)
 """
 
 
+@pytest.mark.slow
 def test_the_adapter_on_disk_has_the_chosen_loss(sft_run: Path, tmp_path: Path) -> None:
     """In a process of its own, with plain peft, from the completions' tokens alone."""
     import yaml
@@ -178,6 +179,7 @@ def test_the_adapter_on_disk_has_the_chosen_loss(sft_run: Path, tmp_path: Path) 
     assert float(done.stdout) == pytest.approx(best["value"], rel=0.02)
 
 
+@pytest.mark.slow
 def test_evaluation_only_finds_the_same_again(
     sft_run: Path, medgrpo: Command, tmp_path: Path
 ) -> None:
@@ -197,6 +199,7 @@ def test_evaluation_only_finds_the_same_again(
     assert again["paired"] == first["paired"]
 
 
+@pytest.mark.slow
 def test_evaluation_of_a_model_without_adapter_is_done_once(
     medgrpo: Command, tmp_path: Path
 ) -> None:
