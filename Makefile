@@ -30,7 +30,7 @@ lint: $(VENV)/installed-dev ## ruff and mypy
 bench: $(VENV)/installed-dev ## what the README claims about speed, measured here
 	$(PYTHON) benchmarks/startup.py
 
-gpu-check: $(VENV)/installed ## the recipe on your GPU: load, 3 steps, save, reload, merge
+gpu-check: $(VENV)/installed ## ten minutes on your GPU: each path in, pass or fail
 	$(PYTHON) -m pip install --quiet -c constraints/unsloth.txt -e '.[unsloth]'
 	$(PYTHON) benchmarks/gpu_check.py
 

@@ -16,7 +16,7 @@ from annotated_types import Ge
 from medgrpo.errors import UserError
 from medgrpo.evaluation.heldout import Result
 from medgrpo.model.base import Model, ModelSource, Policy
-from medgrpo.model.save import load_merged, merge
+from medgrpo.model.save import merge
 from medgrpo.rundir import RunFolder
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ class Export:
             assert isinstance(source, ModelSource)  # preflight refuses others
             merge(source, folder.adapter, folder.merged)
             n = min(self.parity_rows, len(result.predictions))
-            found = parity(policy, folder, rows.select(range(n)), result, evaluate)
+            merged = Policy(source.load_merged(folder.merged, policy.model), policy.tokenizer)
+            found = parity(policy, merged, rows.select(range(n)), result, evaluate)
             folder.write_json("parity.json", found)
             tell = log.info if found["agrees"] else log.warning
             tell("merged_16bit against adapter, %d rows: %s", n, found)
@@ -67,16 +68,15 @@ class Export:
 
 def parity(
     policy: Policy,
-    folder: RunFolder,
+    merged: Policy,
     rows: Dataset,
     result: Result,
     evaluate: Callable[[Policy, Dataset], Result],
 ) -> dict[str, Any]:
-    """How far the merged model on disk is from the policy: log-probabilities and answers.
+    """How far the merged model is from the policy: log-probabilities and answers.
 
     Log-probabilities are those of the policy's own responses' tokens, in nats. None for no rows.
     """
-    merged = Policy(load_merged(folder.merged, policy.model), policy.tokenizer)
     theirs = evaluate(merged, rows).predictions
     ours = result.predictions[: len(rows)]
     gaps = [

@@ -83,6 +83,14 @@ class ModelSource(Model):
         path = self.local_path()
         return str(unpacked(path) if path and path.is_file() else path or self.name_or_path)
 
+    def load_merged(self, folder: Path, like: PreTrainedModel) -> PreTrainedModel:
+        """What export merged into `folder`, on the device and in the number format of `like`."""
+        from transformers import AutoModelForCausalLM
+
+        return AutoModelForCausalLM.from_pretrained(
+            folder, dtype=like.dtype, device_map=str(like.device)
+        )
+
     def prepare_device(self) -> None:
         """Set the CPU's threads. Raises UserError for a CUDA GPU that torch does not see."""
         import torch

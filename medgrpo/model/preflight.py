@@ -214,6 +214,8 @@ def _memory(
         yield f"memory: this run needs {figures}; {advice}"
     elif all_in_all > free:
         log.warning("memory: this run may need %s. If it fails: %s", figures, advice)
+    elif model.device == "cuda":
+        log.info("memory: %s", figures)
 
 
 def _free_gpu() -> float | None:

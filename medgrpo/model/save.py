@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from medgrpo.errors import UserError
 from medgrpo.model.base import ModelSource, Policy
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 
 def save_policy(policy: Policy, folder: Path, card: str) -> None:
@@ -48,12 +44,3 @@ def merge(source: ModelSource, adapter: Path, merged: Path) -> None:
     for file in adapter.iterdir():  # tokenizer and model card
         if not file.name.startswith(("adapter_", "model", "config", "generation_config")):
             shutil.copy(file, merged / file.name)
-
-
-def load_merged(merged: Path, like: PreTrainedModel) -> PreTrainedModel:
-    """The merged model, on the device and in the number format of `like`."""
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM.from_pretrained(
-        merged, dtype=like.dtype, device_map=str(like.device)
-    )

@@ -18,13 +18,16 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from annotated_types import Interval
 
 from medgrpo.errors import UserError
 from medgrpo.model.base import ModelSource, Policy
 from medgrpo.model.lora import LoRA, sort_target_modules
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +98,16 @@ class UnslothModel(ModelSource):
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
         return Policy(sort_target_modules(model), tokenizer)
 
+    def load_merged(self, folder: Path, like: PreTrainedModel) -> PreTrainedModel:
+        """By Unsloth, too: the classes that it has patched run no model that others loaded."""
+        model, _ = _import_unsloth().FastLanguageModel.from_pretrained(
+            model_name=str(folder),
+            max_seq_length=self.max_seq_length,
+            dtype=like.dtype,
+            load_in_4bit=False,
+        )
+        return model
+
     def _check_base(self, adapter: Path) -> None:
         """Unsloth loads an adapter on the base that the adapter names, whatever the config says."""
         config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
@@ -131,6 +144,7 @@ def _import_unsloth() -> Any:
         folder = tempfile.mkdtemp(prefix="medgrpo-unsloth-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         os.environ[_COMPILED] = folder
+    os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")  # downloads that count its users
     try:
         import unsloth
     except (ImportError, NotImplementedError) as error:  # not installed, or no GPU that it knows

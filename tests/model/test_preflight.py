@@ -207,9 +207,12 @@ def test_the_hungriest_part_of_a_run_counts(tmp_path, gpu):
         assert "7.7 GB by estimate" in problem
 
 
-def test_what_fits_is_not_spoken_of(tmp_path, gpu, caplog):
+def test_what_fits_a_gpu_is_said_and_no_warning(tmp_path, gpu, caplog):
+    caplog.set_level("INFO", room.log.name)
     assert check(cuda(folder(tmp_path, LLAMA_3B), load_in_4bit=True), tmp_path, LoRA()) == []
-    assert caplog.text == ""
+    (record,) = caplog.records
+    assert record.levelname == "INFO"
+    assert record.getMessage() == "memory: 7.7 GB by estimate, 80.0 GB are free (cuda)"
 
 
 def test_an_architecture_that_we_cannot_read_is_not_refused(tmp_path, gpu):

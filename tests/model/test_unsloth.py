@@ -150,6 +150,22 @@ def test_a_pinned_revision_is_loaded_from_the_repository_that_has_it(asked):
     assert (asked["max_lora_rank"], str(asked["dtype"])) == (32, "torch.float16")
 
 
+def test_unsloth_counts_no_user_of_ours(recipe):
+    assert calls(recipe)["import"]["told"]["UNSLOTH_DISABLE_STATISTICS"] == "1"
+
+
+@pytest.mark.slow
+def test_what_was_merged_is_read_by_unsloth(recipe):
+    """Its patched classes run no model that transformers loaded: AttributeError, on a GPU."""
+    merge = ["trainer=none", f"model.adapter={recipe / 'run'}", "export=merged_16bit"]
+    base = f"model.name_or_path={recipe / 'base'}"
+    run(recipe, "experiment=medqa_grpo", base, *merge, "output_dir=merged")
+    loads = [json.loads(line) for line in (recipe / "calls.jsonl").read_text().splitlines()]
+    assert loads[-1]["model_name"] == str(recipe / "merged" / "merged_16bit")
+    assert (loads[-1]["dtype"], loads[-1]["load_in_4bit"]) == ("torch.bfloat16", False)
+    assert json.loads((recipe / "merged" / "parity.json").read_text())["agrees"]
+
+
 def test_unsloth_is_not_imported_after_transformers(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", object())
     monkeypatch.delitem(sys.modules, "unsloth", raising=False)
@@ -159,6 +175,6 @@ def test_unsloth_is_not_imported_after_transformers(monkeypatch):
 
 def test_what_unsloth_compiles_lies_in_a_folder_of_the_process(recipe):
     assert not (recipe / "unsloth_compiled_cache").exists()
-    place = Path(calls(recipe)["import"]["compiled"])
+    place = Path(calls(recipe)["import"]["told"]["UNSLOTH_COMPILE_LOCATION"])
     assert place.name.startswith("medgrpo-unsloth-")
     assert not place.exists()  # gone with its process

@@ -11,10 +11,11 @@ LATE = sorted({"transformers", "trl", "peft"} & sys.modules.keys())
 
 def record(call, **arguments):
     with CALLS.open("a") as file:
-        file.write(json.dumps({"call": call, **arguments}) + "\n")
+        file.write(json.dumps({"call": call, **arguments}, default=str) + "\n")
 
 
-record("import", imported_before=LATE, compiled=os.environ.get("UNSLOTH_COMPILE_LOCATION"))
+told = {name: value for name, value in os.environ.items() if name.startswith("UNSLOTH_")}
+record("import", imported_before=LATE, told=told)
 
 
 class FastLanguageModel:
