@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 PIP_INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints/cpu.txt
 
-.PHONY: sync help quickstart test test-slow test-matrix lint bench gpu-check
+.PHONY: sync help quickstart test test-slow test-gpu-path test-matrix lint bench gpu-check
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -16,6 +16,9 @@ test: $(VENV)/installed-dev ## install what the tests need and run them
 
 test-slow: $(VENV)/installed-dev ## the tests that take minutes or extra packages
 	$(PYTHON) -m pytest -m slow
+
+test-gpu-path: $(VENV)/installed-dev ## the real Unsloth and vLLM on a CPU, in environments of their own
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m slow tests/gpu_path -n 2 --dist loadfile
 
 test-matrix: ## the tests with the newest TRL, transformers and datasets that we take, in a venv of its own
 	python3 -m venv .venv-matrix
@@ -31,7 +34,7 @@ bench: $(VENV)/installed-dev ## what the README claims about speed, measured her
 	$(PYTHON) benchmarks/startup.py
 
 gpu-check: $(VENV)/installed ## ten minutes on your GPU: each path in, pass or fail
-	$(PYTHON) -m pip install --quiet -c constraints/unsloth.txt -e '.[unsloth]'
+	$(PYTHON) -m pip install --quiet -c constraints/unsloth-vllm.txt -e '.[unsloth,vllm]'
 	$(PYTHON) benchmarks/gpu_check.py
 
 RUNS = $(wildcard $(SWEEP)/*/wandb/offline-run-* $(SWEEP)/wandb/offline-run-*)

@@ -11,7 +11,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ["metrics.jsonl", "predictions.parquet", "adapter/adapter_model.safetensors"]
-collect_ignore = ["model/unsloth_standin"]  # imported by the commands under test, not by pytest
+collect_ignore = [
+    "model/unsloth_standin",
+    "gpu_path/shim",
+]  # imported by the commands under test, not by pytest
 
 
 @pytest.fixture
@@ -54,7 +57,7 @@ def run_medgrpo(cwd: Path, *overrides: str, **env: str) -> subprocess.CompletedP
     return subprocess.run(
         [sys.executable, "-m", "medgrpo", *overrides],
         cwd=cwd,
-        env=_environment(cwd, env),
+        env=clean_environment(cwd, env),
         capture_output=True,
         text=True,
         check=False,
@@ -66,7 +69,7 @@ def start(cwd: Path, *overrides: str, **env: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "medgrpo", *overrides],
         cwd=cwd,
-        env=_environment(cwd, env),
+        env=clean_environment(cwd, env),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -74,7 +77,8 @@ def start(cwd: Path, *overrides: str, **env: str) -> subprocess.Popen:
     )
 
 
-def _environment(cwd: Path, env: dict[str, str]) -> dict[str, str]:
+def clean_environment(cwd: Path, env: dict[str, str]) -> dict[str, str]:
+    """This process's without keys and settings of the user, with `env`; home is `cwd`."""
     clean = {
         k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "OPENAI", "MEDGRPO"))
     }
