@@ -77,7 +77,7 @@ def test_an_exploited_judge_is_noticed_by_the_third_probe(tmp_path, kind):
     report = (run / "report.html").read_text()
     assert f"Watch: {GAMED} may be gamed" in report
     assert (run / "plots" / "watch.png").exists()
-    [file] = run.glob("wandb/*/*.wandb")
+    [file] = run.glob("wandb/offline-run-*/*.wandb")
     assert f"watch/{GAMED}" in read_wandb(file).summary
 
 
@@ -89,8 +89,9 @@ def test_stop_means_stop(tmp_path):
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["status"] == "stopped"
     resumed = run_medgrpo(
-        tmp_path, "resume=run", "watch.action=warn", PYTHONPATH=f"{ROOT}:{Path(__file__).parent}"
-    )
+        tmp_path, "resume=run", "watch.action=warn", "trusted_targets=[planted]",
+        PYTHONPATH=f"{ROOT}:{Path(__file__).parent}",
+    )  # fmt: skip
     assert resumed.returncode == 0, resumed.stderr
     steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").open()]
     assert max(steps) == STEPS
