@@ -29,6 +29,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from medgrpo.errors import UserError
+from medgrpo.model.memory import GB
+from medgrpo.tracking.metrics_log import read_log
+
 UNSLOTH = "model._target_=medgrpo.model.unsloth_loader.UnslothModel"
 TRANSFORMERS = "model._target_=medgrpo.model.huggingface.HuggingFaceModel"
 SHORT = [
@@ -40,7 +44,6 @@ SHORT = [
     "evaluation.limit=16",
     "evaluation.max_new_tokens=128",
 ]
-GB = 1e9
 VERSIONS = "medgrpo torch transformers trl peft accelerate bitsandbytes unsloth unsloth_zoo vllm"
 
 
@@ -106,7 +109,7 @@ class GPUCheck:
         """Whether what a run left behind is as it should be; `check` gives a figure with it."""
         try:
             holds, figure = check()
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, ValueError, UserError) as error:
             holds, figure = False, repr(error)
         return self.say(Line(name, "pass" if holds else "fail", figures={"found": figure}))
 
@@ -168,7 +171,7 @@ class GPUCheck:
         settings = ["trainer=none", "engine=vllm", TRANSFORMERS, "model.load_in_4bit=false"]
         both = [f"model.adapter={first},{second}", f"hydra.sweep.dir={sweep}"]
         if self.run("engine=vllm: two adapters", *settings, *both, needs=["vllm"], sweep=True):
-            job = sorted(sweep.glob("*/predictions.parquet"))[1].parent
+            (job,) = sweep.glob(f"*{second.name}-*")  # the folder is named after the adapter
             self.expect("it answers as transformers does", lambda: agreement(second, job, 0.8))
 
 
@@ -205,8 +208,7 @@ def _in_use() -> int:
 
 def steps_of(run: Path, expected: int) -> tuple[bool, str]:
     """Whether the steps whose loss was logged are 1, 2, ... `expected`."""
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    steps = [row["step"] for row in rows if row.get("loss") is not None]
+    steps = [row["step"] for row in read_log(run / "metrics.jsonl") if row.get("loss") is not None]
     return steps == list(range(1, expected + 1)), f"{len(steps)} steps"
 
 
@@ -232,8 +234,7 @@ def parity(run: Path) -> tuple[bool, str]:
 def ratio(run: Path) -> tuple[bool, float]:
     """Whether the mean importance ratio of vLLM's tokens is within 0.1 of 1 at every step."""
     key = "sampling/importance_sampling_ratio/mean"
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    ratios = [row[key] for row in rows if row.get(key) is not None]
+    ratios = [row[key] for row in read_log(run / "metrics.jsonl") if row.get(key) is not None]
     worst = max(ratios, key=lambda value: abs(value - 1))
     return abs(worst - 1) <= 0.1, round(worst, 4)
 
@@ -251,7 +252,8 @@ def main() -> int:
         return 2
     print(f"gpu-check: {gpu_name(given.device)}, torch {torch.__version__}", flush=True)
     if given.model:
-        options.append(f"model.name_or_path={given.model}")
+        folder = Path(given.model)  # of the caller's; the runs have another working directory
+        options.append(f"model.name_or_path={folder.absolute() if folder.exists() else folder}")
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as folder:
         check = GPUCheck(Path(folder), given.device, options, given.output)
         check.stages()

@@ -12,6 +12,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import ROOT, clean_environment
 
@@ -47,6 +48,12 @@ def python_of(name: str) -> str:
     subprocess.run([*pip, "uninstall", "-y", *CUDA_BUILDS], capture_output=True, check=True)
     done.touch()
     return str(python)
+
+
+def answers(run: Path) -> list[str]:
+    """What the run in a folder answered to each held-out row at its end."""
+    rows = pd.read_parquet(run / "predictions.parquet")
+    return rows[rows["stage"] == "after"]["response"].tolist()
 
 
 def run(python: str, cwd: Path, *arguments: str, **env: str) -> str:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import ROOT, run_medgrpo
-from gpu_path.environments import python_of, run
+from gpu_path.environments import answers, python_of, run
+
+from medgrpo.tracking.metrics_log import read_log
 
 pytestmark = pytest.mark.slow
 
@@ -58,13 +60,7 @@ def grpo(unsloth, cwd: Path, *overrides: str, multirun: bool = False) -> str:
 
 
 def steps(run: Path) -> list[int]:
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [row["step"] for row in rows if row.get("loss") is not None]
-
-
-def responses(run: Path) -> list[str]:
-    rows = pd.read_parquet(run / "predictions.parquet")
-    return rows[rows["stage"] == "after"]["response"].tolist()
+    return [row["step"] for row in read_log(run / "metrics.jsonl") if row.get("loss") is not None]
 
 
 def test_the_recipe_reaches_its_end(recipe):
@@ -91,7 +87,7 @@ def test_plain_peft_answers_as_unsloth_did(recipe):
     again = ["trainer=none", "model.adapter=run", f"model.name_or_path={TINY}", "output_dir=again"]
     done = run_medgrpo(recipe, *settings, plain, *again)
     assert done.returncode == 0, done.stderr
-    assert responses(recipe / "again") == responses(recipe / "run")
+    assert answers(recipe / "again") == answers(recipe / "run")
 
 
 def test_the_trainer_is_unsloths(unsloth, tmp_path):

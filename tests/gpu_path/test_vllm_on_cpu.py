@@ -9,10 +9,11 @@ import json
 import shutil
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from conftest import ROOT
-from gpu_path.environments import python_of, run
+from gpu_path.environments import answers, python_of, run
+
+from medgrpo.tracking.metrics_log import read_log
 
 pytestmark = pytest.mark.slow
 
@@ -41,20 +42,11 @@ def vllm():
 
 @pytest.fixture(scope="module")
 def trained(vllm, tmp_path_factory) -> Path:
-    """A folder with `a` and `b`, two steps and four by completions of vLLM."""
+    """A folder with `a` and `b`, two steps by completions of vLLM at two rates."""
     cwd = tmp_path_factory.mktemp("trained")
     vllm(cwd, *STEPS, "output_dir=a")
     vllm(cwd, *STEPS, "trainer.args.learning_rate=0.02", "output_dir=b")
     return cwd
-
-
-def answers(run: Path) -> list[str]:
-    rows = pd.read_parquet(run / "predictions.parquet")
-    return rows[rows["stage"] == "after"]["response"].tolist()
-
-
-def rows_of(run: Path) -> list[dict]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
 def test_it_answers_as_transformers_does(vllm, tmp_path):
@@ -67,7 +59,8 @@ def test_it_answers_as_transformers_does(vllm, tmp_path):
 def test_probabilities_of_vllm_are_the_models(trained):
     for name in ("a", "b"):
         key = "sampling/importance_sampling_ratio/mean"
-        ratios = [row[key] for row in rows_of(trained / name) if key in row]
+        logged = read_log(trained / name / "metrics.jsonl")
+        ratios = [row[key] for row in logged if key in row]
         assert len(ratios) == 2
         assert ratios == pytest.approx([1, 1], abs=0.05)  # the second step has new weights
 
