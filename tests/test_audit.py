@@ -133,6 +133,7 @@ def test_only_gold_is_right():
             assert len(set(answers.values())) == len(answers)
 
 
+@pytest.mark.filterwarnings("error")
 def test_figures():
     weights = {"choice_accuracy": 1.0, "length": 1.0, "twin": 1.0, "nothing": 1.0}
     pays = EXPLOITABLE["length"][0]
@@ -151,6 +152,7 @@ def test_figures():
     assert found["twin"]["retest"] is None
     assert found["nothing"]["variance_share"] == pytest.approx(0.0)
     assert found["nothing"]["correlations"]["length"] is None
+    assert found["nothing"]["length_rho"] is None
     assert sum(of["variance_share"] for of in found.values()) == pytest.approx(1.0)
 
 

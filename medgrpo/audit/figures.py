@@ -77,10 +77,12 @@ def _agreement(scores: pd.DataFrame, name: str) -> dict[str, float | None]:
     right = pairs["kind"] == GOLD
     both = right.nunique() == 2
     others = scores[~scores["kind"].isin([GOLD, *BLANK])]
+    ranks = others[[name, "words"]].dropna().rank()
+    varied = ranks.nunique().min() > 1
     return {
         "auroc": float(roc_auc_score(right, pairs[name])) if both else None,
         "kappa": _plain(cohen_kappa_score(right, pairs[name] >= 0.5)) if both else None,
-        "length_rho": _plain(others[name].corr(others["words"], method="spearman")),
+        "length_rho": _plain(ranks[name].corr(ranks["words"])) if varied else None,
     }
 
 
