@@ -21,8 +21,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from medgrpo.config.nodes import is_first_node
 from medgrpo.config.signature import sign
 from medgrpo.errors import RunStopped, UserError
+from medgrpo.launch import run_apart
 from medgrpo.rundir import RunFolder, score_of
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 def run_job(cfg: DictConfig) -> float:
     """Run the job; returns its score (NaN for none). In a sweep, a failure is also logged."""
     hydra = HydraConfig.get()
+    if not is_first_node(cfg):
+        return _run(cfg)
     sign(Path(cfg.output_dir) / ".hydra" / "overrides.yaml")
     if hydra.mode != RunMode.MULTIRUN:
         with refused_without_trace(Path(cfg.output_dir)), owned(Path(cfg.output_dir)):
@@ -110,9 +114,8 @@ def _run(cfg: DictConfig) -> float:
         for library in ("HF_HUB", "HF_DATASETS"):
             os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")
     try:
-        if cfg.launch.nproc_per_node > 1 or cfg.launch.own_process:
-            from medgrpo.launch import run_apart
-
+        launch = cfg.launch
+        if launch.nproc_per_node > 1 or launch.nodes > 1 or launch.own_process:
             return score_of(run_apart(cfg))
         from medgrpo.run import run
 

@@ -2,7 +2,10 @@
 
 They do not compose a config (each would make a folder of its own): they take the one that Hydra
 recorded in the run's folder. The first process writes there. The others run the same code in a
-scratch folder that shares nothing but the checkpoints, untracked and unheard.
+scratch folder that shares nothing but the checkpoints, untracked, unheard and not exported.
+
+Of several machines (`launch.nodes`) each is given the same command and sees the same folder; its
+number is in NODE_RANK, or Slurm says it. The first one's run is the run.
 """
 
 from __future__ import annotations
@@ -22,21 +25,24 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from medgrpo.config import accumulation  # noqa: F401  (a resolver of the recorded config)
+from medgrpo.config.nodes import is_first_node, node_rank
 from medgrpo.errors import RunStopped, UserError
+from medgrpo.model import sharding
 from medgrpo.rundir import RunFolder
 
 
 def run_apart(cfg: DictConfig) -> dict[str, Any]:
-    """Run `cfg` in `cfg.launch.nproc_per_node` processes; returns the summary of the run.
+    """Run `cfg` in processes of its own on this machine; returns the summary of the run.
 
     RunStopped when a process failed, and with it all: what it wrote stands above in the log.
-    SIGTERM and Ctrl-C are passed on, and waited for.
+    SIGTERM and Ctrl-C are passed on, and waited for. Of a machine that is not the first there is no
+    summary.
     """
     folder = RunFolder(cfg.output_dir)
-    processes = cfg.launch.nproc_per_node
-    torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
-    command = [sys.executable, "-m", *(torchrun if processes > 1 else []), "medgrpo.launch"]
+    alone = cfg.launch.nproc_per_node * cfg.launch.nodes == 1
+    command = [sys.executable, "-m", *([] if alone else _torchrun(cfg.launch)), "medgrpo.launch"]
     env = {"ACCELERATE_USE_CPU": "true"} if _device(cfg) == "cpu" else {}
+    env |= sharding.ENVIRONMENT if cfg.launch.fsdp else {}
     with subprocess.Popen([*command, str(folder.path)], env={**os.environ, **env}) as process:
         try:
             code = process.wait()
@@ -44,6 +50,10 @@ def run_apart(cfg: DictConfig) -> dict[str, Any]:
             process.send_signal(signal.SIGTERM)
             process.wait()
             raise
+    if not is_first_node(cfg):
+        if code:
+            raise RunStopped(f"node {node_rank()}: the run's processes ended with exit code {code}")
+        return {}
     folder.summary = folder.read_summary()
     if code:
         if folder.summary.get("status") in (None, "running"):  # killed, or never came so far
@@ -57,6 +67,30 @@ def run_apart(cfg: DictConfig) -> dict[str, Any]:
             f"python -m medgrpo resume={folder.path}"
         )
     return folder.summary
+
+
+def _torchrun(launch: DictConfig) -> list[str]:
+    processes = [f"--nproc-per-node={launch.nproc_per_node}", "-m"]
+    if launch.nodes == 1:
+        return ["torch.distributed.run", "--standalone", *processes]
+    host, _, port = (launch.rendezvous or _of_slurm()).rpartition(":")
+    place = [f"--nnodes={launch.nodes}", f"--node-rank={node_rank()}"]
+    meeting = [f"--master-addr={host}", f"--master-port={port}"]
+    return ["torch.distributed.run", *place, *meeting, *processes]
+
+
+def _of_slurm() -> str:
+    """HOST:PORT of the first machine of this Slurm job."""
+    try:
+        import submitit
+
+        environment = submitit.JobEnvironment()
+        return f"{environment.hostnames[0]}:{20_000 + int(environment.raw_job_id) % 40_000}"
+    except (ImportError, RuntimeError):
+        raise UserError(
+            "launch.rendezvous: this is no Slurm job (or pip install -e '.[slurm]' is missing): "
+            "say where the machines meet, HOST:PORT of the first"
+        ) from None
 
 
 def main(folder: Path) -> None:
@@ -75,11 +109,14 @@ def main(folder: Path) -> None:
         else:
             cfg.output_dir = stack.enter_context(_scratch(folder))
             cfg.tracking = {"_target_": "medgrpo.tracking.base.NullTracker"}
+            cfg.export = {"_target_": "medgrpo.evaluation.export.Export"}  # nothing
             stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
         if _device(cfg) == "cuda" and "LOCAL_RANK" in os.environ:
             import torch
 
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        elif cfg.launch.fsdp:
+            sharding.shard_on_cpu()
         from medgrpo.run import run
 
         run(cfg)

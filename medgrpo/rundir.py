@@ -27,7 +27,7 @@ from medgrpo.errors import RunStopped, UserError
 log = logging.getLogger(__name__)
 
 RESERVED = 1 << 18  # bytes
-FORMAT = 4  # of a run folder, in its summary; raised when an older one can no longer be resumed
+FORMAT = 5  # of a run folder, in its summary; raised when an older one can no longer be resumed
 
 
 class RunFolder:

@@ -99,6 +99,18 @@ CONTRADICTIONS = [
         "x 3 processes",
     ),
     bad(
+        "launch=ddp launch.nodes=3 launch.rendezvous=a:1 trainer.args.num_generations=128",
+        "trainer.args.num_generations",
+        "x 6 processes",
+    ),
+    bad("launch=ddp launch.nodes=2", "launch.rendezvous", "HOST:PORT", "NODE_RANK"),
+    bad("launch=fsdp launch.rendezvous=here", "launch.rendezvous", "HOST:PORT"),
+    bad("launch.fsdp=true", "launch.fsdp", "launch.nproc_per_node=2"),
+    bad("launch=fsdp model.load_in_4bit=true", "launch.fsdp (conf/launch/fsdp.yaml)", "4-bit"),
+    bad("launch=fsdp model=llama3_2_3b", "launch.fsdp", "launch=ddp"),
+    bad("launch=ddp +trainer.args.fsdp=true", "trainer.args.fsdp", "use launch=fsdp"),
+    bad("-m launch=ddp launch.nodes=2 seed=1,2", "launch.nodes", "hydra/launcher=slurm"),
+    bad(
         "trainer.args.steps_per_generation=4 trainer.args.num_iterations=2",
         "trainer.args.save_steps",
         "no multiple of 8",

@@ -36,6 +36,11 @@ SRUN = """#!/usr/bin/env bash
 while [[ $1 == -* ]]; do [[ $1 == --output || $1 == --error ]] && shift; shift; done
 exec "$@"
 """
+TWO_NODES = """#!/usr/bin/env bash
+while [[ $1 == -* ]]; do [[ $1 == --output || $1 == --error ]] && shift; shift; done
+export SLURM_NTASKS=2 SLURM_JOB_NUM_NODES=2 SLURM_JOB_NODELIST=localhost,localhost
+SLURM_NODEID=1 SLURM_PROCID=1 "$@" & SLURM_NODEID=0 SLURM_PROCID=0 "$@" && wait $!
+"""
 SCONTROL = """#!/usr/bin/env python3
 import json, os, subprocess, sys
 asked = os.environ["ASKED_OF_SLURM"]
@@ -87,6 +92,19 @@ def test_slurm_gets_an_array_with_what_was_asked(tmp_path, slurm):
         assert f"#SBATCH {line}" in script
     assert statuses(tmp_path / "ranks") == {"r-4": "finished", "r-8": "finished"}
     assert (tmp_path / "ranks" / "comparison.html").exists()
+
+
+def test_slurm_gives_a_run_two_machines(tmp_path, slurm):
+    """srun is one process a machine; they meet at the name of the first."""
+    srun = Path(slurm["PATH"].partition(":")[0]) / "srun"
+    srun.write_text(TWO_NODES)
+    two = ["launch.nodes=2", "launch.nproc_per_node=1", "trainer.args.save_steps=1"]
+    done = run_medgrpo(tmp_path, *SLURM, "lora.r=4", "output_dir=ranks", *SHORT, *two, **slurm)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "#SBATCH --nodes=2" in Path(slurm["ASKED_OF_SLURM"]).read_text()
+    assert statuses(tmp_path / "ranks") == {"r-4": "finished"}
+    checkpoint = tmp_path / "ranks" / "r-4" / "checkpoints" / "checkpoint-2"
+    assert len(list(checkpoint.glob("rng_state_*.pth"))) == 2
 
 
 def test_a_preempted_job_is_queued_again_and_goes_on(tmp_path, slurm):

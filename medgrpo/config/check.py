@@ -23,6 +23,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from medgrpo.config.compose import Sweep, composed, forced, hydra_with, jobs, lines
+from medgrpo.config.nodes import is_first_node, node_problems
 from medgrpo.config.overrides import (
     choice_problems,
     choices,
@@ -131,6 +132,8 @@ def _job_problems(
         return []
     place = cfg.hydra.sweep if args.multirun else cfg.hydra.run
     problems = [*_hydra_problems(cfg, place), *validate(cfg)]
+    if not problems:
+        problems += node_problems(cfg, sweep=args.multirun)
     keys = {problem.key for problem in problems}
     problems = [problem for problem in mismatched if problem.key not in keys] + problems
     if recorded and not problems:
@@ -167,7 +170,11 @@ def _hydra_problems(cfg: DictConfig, place: DictConfig) -> Iterator[Problem]:
         yield Problem("output_dir", "is empty; name a folder")
     elif there := _no_room(folder):
         yield Problem("output_dir", f"cannot be made: {there} is no folder that can be written to")
-    elif not cfg.get("resume") and any((folder / file).exists() for file in MADE_BY_RUNS):
+    elif (
+        is_first_node(cfg)
+        and not cfg.get("resume")
+        and any((folder / file).exists() for file in MADE_BY_RUNS)
+    ):
         yield Problem(
             "output_dir",
             f"{shown_path(folder)} holds a run or sweep; resume={shown_path(folder)} "

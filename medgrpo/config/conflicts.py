@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ _OF_PEFT = {  # setting of lora: its name in adapter_config.json
 
 def conflicts(values: dict[str, Any]) -> Iterator[Problem]:
     """Problems between the values of a config that is valid key by key."""
-    yield from _launch()
+    yield from _launch(values["launch"], values["model"])
     yield from _data(values["dataset"])
     yield from _metrics(values["metrics"], values["dataset"].get("primary_metric"))
     yield from _fuzzy(values["metrics"], values["rewards"])
@@ -53,8 +54,12 @@ def conflicts(values: dict[str, Any]) -> Iterator[Problem]:
         yield from grpo_conflicts(values)
 
 
-def _launch() -> Iterator[Problem]:
+def _launch(launch: dict[str, Any], model: dict[str, Any]) -> Iterator[Problem]:
     """Under torchrun each process would make a run of its own; ours starts torchrun itself."""
+    if launch["fsdp"]:
+        yield from _fsdp(launch, model)
+    if launch["rendezvous"] is not None and not re.fullmatch(r"\S+:\d+", launch["rendezvous"]):
+        yield Problem("launch.rendezvous", f"{launch['rendezvous']} should be HOST:PORT")
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes > 1:
         yield Problem(
@@ -62,6 +67,18 @@ def _launch() -> Iterator[Problem]:
             f"this is one of {processes} processes, and each would make a run of its own; "
             f"without torchrun: python -m medgrpo launch.nproc_per_node={processes}",
         )
+
+
+def _fsdp(launch: dict[str, Any], model: dict[str, Any]) -> Iterator[Problem]:
+    if launch["nproc_per_node"] * launch["nodes"] == 1:
+        yield Problem("launch.fsdp", "shares a model among processes: launch.nproc_per_node=2")
+    kind = get_object(model["_target_"])
+    if model.get("load_in_4bit", getattr(kind, "load_in_4bit", False)):
+        yield Problem(
+            "launch.fsdp", "cannot share 4-bit weights: model.load_in_4bit=false, or launch=ddp"
+        )
+    if getattr(kind, "library", None) == "unsloth":
+        yield Problem("launch.fsdp", "is not for Unsloth, which patches a whole model: launch=ddp")
 
 
 def _data(dataset: dict[str, Any]) -> Iterator[Problem]:

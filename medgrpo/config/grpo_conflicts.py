@@ -16,7 +16,7 @@ from medgrpo.config.trl_fields import defaults_of
 def grpo_conflicts(values: dict[str, Any]) -> Iterator[Problem]:
     """Problems between the values of a config whose trainer is GRPO."""
     yield from _rewards(values["rewards"])
-    processes = values["launch"]["nproc_per_node"]
+    processes = values["launch"]["nproc_per_node"] * values["launch"]["nodes"]
     args = defaults_of("GRPOConfig") | values["trainer"]["args"]
     yield from _generation_batch(args, processes)
     yield from _checkpoints(args, processes)

@@ -21,7 +21,7 @@ _MAY_DIFFER = re.compile(
     r"|judge\.(members\.\w+\.)?(base_url|api_key_env|concurrency|requests_per_minute|tokens_per_minute|attempts"
     r"|attempt_timeout|verdict_deadline|backoff|cache|max_failure_rate|failure_window|max_cost"
     r"|price_in|price_out)"
-    r"|launch\.own_process|trusted_targets|watch\.action|(first_)?trainer\.watch"
+    r"|launch\.(own_process|rendezvous)|trusted_targets|watch\.action|(first_)?trainer\.watch"
 )
 _MAY_GROW = re.compile(r"(first_)?trainer\.args\.(max_steps|num_train_epochs)")
 _MISSING = object()

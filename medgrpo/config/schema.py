@@ -78,6 +78,9 @@ class Launch:
     """In which processes a run runs."""
 
     nproc_per_node: Annotated[int, Ge(1)]  # more than one: under torchrun, one a GPU
+    nodes: Annotated[int, Ge(1)]  # machines
+    rendezvous: str | None  # HOST:PORT of the first of several machines
+    fsdp: bool  # FSDP2, not DDP
     own_process: bool  # each job of a sweep in a process of its own
 
 

@@ -16,7 +16,8 @@ from annotated_types import Ge
 from medgrpo.errors import UserError
 from medgrpo.evaluation.heldout import Result
 from medgrpo.model.base import Model, ModelSource, Policy
-from medgrpo.model.save import merge
+from medgrpo.model.save import merge, saved
+from medgrpo.model.sharding import is_sharded
 from medgrpo.rundir import RunFolder
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Export:
             merge(source, folder.adapter, folder.merged)
             n = min(self.parity_rows, len(result.predictions))
             merged = Policy(source.load_merged(folder.merged, policy.model), policy.tokenizer)
+            if is_sharded(policy.model):  # the other processes are done
+                policy = saved(source, folder.adapter)
             found = parity(policy, merged, rows.select(range(n)), result, evaluate)
             folder.write_json("parity.json", found)
             tell = log.info if found["agrees"] else log.warning

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from medgrpo.errors import UserError
 from medgrpo.model.base import ModelSource, Policy
+from medgrpo.model.sharding import gathered
 
 
 def save_policy(policy: Policy, folder: Path, card: str) -> None:
     """Save the adapter (or, without LoRA, the whole model) as safetensors in `folder`.
 
-    The tokenizer lies beside it, and `card` becomes README.md.
+    The tokenizer lies beside it, and `card` becomes README.md. Of a model in shards, all processes
+    must save.
     """
-    policy.model.save_pretrained(folder)
+    policy.model.save_pretrained(folder, state_dict=gathered(policy.model))
     policy.tokenizer.save_pretrained(folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def saved(source: ModelSource, folder: Path) -> Policy:
+    """What `save_policy` wrote, loaded anew by whom it came from."""
+    adapted = (folder / "adapter_config.json").is_file()
+    if adapted:
+        return replace(source, adapter=str(folder)).load(None)
+    return replace(source, name_or_path=str(folder)).load(None)
 
 
 def merge(source: ModelSource, adapter: Path, merged: Path) -> None:

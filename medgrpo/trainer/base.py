@@ -33,6 +33,8 @@ MANAGED = {  # fields of every TRL config that the run fills in, and what to set
     "run_name": "use tracking.name",
     "disable_tqdm": "the run has its own progress bar",
     "resume_from_checkpoint": "use resume",
+    "fsdp": "use launch=fsdp",
+    "fsdp_config": "use launch=fsdp",
 }
 
 
