@@ -166,9 +166,8 @@ def test_a_machine_whose_others_fail_ends_too(tmp_path):
     done = run_medgrpo(tmp_path, *command)
     out, _ = second.communicate(timeout=120)
     assert (done.returncode, second.returncode) == (2, 1)
-    assert done.stderr.rstrip().splitlines()[-1].startswith("medgrpo: model.name_or_path: ")
+    assert "\nmedgrpo: model.name_or_path: " in done.stderr
     assert "node 1: the run's processes ended with exit code 1" in out
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "failed"
 
 
 class Hub(BaseHTTPRequestHandler):

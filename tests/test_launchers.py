@@ -99,10 +99,10 @@ def test_slurm_gives_a_run_two_machines(tmp_path, slurm):
     srun = Path(slurm["PATH"].partition(":")[0]) / "srun"
     srun.write_text(TWO_NODES)
     two = ["launch.nodes=2", "launch.nproc_per_node=1", "trainer.args.save_steps=1"]
-    done = run_medgrpo(tmp_path, *SLURM, "lora.r=4", "output_dir=ranks", *SHORT, *two, **slurm)
+    done = run_medgrpo(tmp_path, *SLURM, "lora.r=4,8", "output_dir=ranks", *SHORT, *two, **slurm)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "#SBATCH --nodes=2" in Path(slurm["ASKED_OF_SLURM"]).read_text()
-    assert statuses(tmp_path / "ranks") == {"r-4": "finished"}
+    assert statuses(tmp_path / "ranks") == {"r-4": "finished", "r-8": "finished"}
     checkpoint = tmp_path / "ranks" / "r-4" / "checkpoints" / "checkpoint-2"
     assert len(list(checkpoint.glob("rng_state_*.pth"))) == 2
 
