@@ -228,7 +228,8 @@ def agreement(first: Path, second: Path, at_least: float) -> tuple[bool, float]:
 def parity(run: Path) -> tuple[bool, str]:
     """Whether the run found its merged model to agree with its adapter."""
     found = json.loads((run / "parity.json").read_text())
-    return found["agrees"], json.dumps({k: v for k, v in found.items() if k != "agrees"})
+    apart, same = found["mean_logprob_difference"], found["same_answers"]
+    return found["agrees"], f"{apart:.4f} nats, {same:.0%} same"
 
 
 def ratio(run: Path) -> tuple[bool, float]:

@@ -109,6 +109,7 @@ def test_an_own_model_file_may_start_from_a_shipped_one(tmp_path):
         (["model.fast_inference=true"], "choose trainer=grpo_vllm"),
         (["trainer=grpo_vllm"], "model.fast_inference=true"),
         (["trainer=grpo_vllm", "trainer.args.vllm_mode=server"], "server cannot take 4-bit"),
+        (["trainer=grpo_vllm", "trainer.args.vllm_mode=server", "model.device=cpu"], "over NCCL"),
         (["lora=none"], "4-bit weights cannot be trained in full"),
     ],
 )

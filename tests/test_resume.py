@@ -226,7 +226,7 @@ def test_lost_rows_of_the_log_are_noticed(cut, medgrpo):
 
 
 CONFIG = OmegaConf.create(
-    {"output_dir": "somewhere", "launch": {"nproc_per_node": 1, "own_process": False}}
+    {"output_dir": "somewhere", "launch": {"nproc_per_node": 1, "nodes": 1, "own_process": False}}
 )
 
 

@@ -87,7 +87,7 @@ def test_a_failed_job_leaves_no_model_in_memory(tmp_path, monkeypatch):
     hydra = OmegaConf.create({"hydra": sweep})
     monkeypatch.setattr(HydraConfig.instance(), "cfg", hydra)
     monkeypatch.setattr(medgrpo.run, "run", fail)
-    launch = {"nproc_per_node": 1, "own_process": False}
+    launch = {"nproc_per_node": 1, "nodes": 1, "own_process": False}
     cfg = OmegaConf.create({"output_dir": str(tmp_path), "resume": None, "launch": launch})
     with pytest.raises(RuntimeError) as kept:
         run_job(cfg)

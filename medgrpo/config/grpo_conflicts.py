@@ -37,6 +37,11 @@ def _vllm(model: dict[str, Any], args: dict[str, Any]) -> Iterator[Problem]:
             "server cannot take 4-bit weights (TRL sends them as they are packed, trl#4973): set "
             "model.load_in_4bit=false, or vllm_mode=colocate",
         )
+    if args["use_vllm"] and args["vllm_mode"] == "server" and model.get("device") == "cpu":
+        yield Problem(
+            "trainer.args.vllm_mode",
+            "server takes its weights over NCCL, from a GPU: model.device=cuda, or colocate",
+        )
     if shared and not colocated:
         yield Problem("model.fast_inference", "generates by vLLM; choose trainer=grpo_vllm with it")
     elif colocated and shared is False:
