@@ -3,10 +3,12 @@
 import json
 import shutil
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, run_medgrpo
+from packaging.version import Version
 
 from medgrpo.errors import UserError
 from medgrpo.model.lora import LoRA
@@ -47,6 +49,8 @@ def calls(cwd: Path) -> dict[str, dict]:
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     """The published experiment, two steps of it: its folder."""
+    if Version(version("trl")) > Version("1.15"):
+        pytest.skip("Unsloth admits no TRL as new as this one, which preflight says")
     cwd = tmp_path_factory.mktemp("recipe")
     base = shutil.copytree(TINY, cwd / "base")
     run(cwd, "experiment=medqa_grpo", f"model.name_or_path={base}", "output_dir=run")
