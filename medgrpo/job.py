@@ -24,7 +24,6 @@ from omegaconf import DictConfig
 from medgrpo.config.nodes import is_first_node
 from medgrpo.config.signature import sign
 from medgrpo.errors import RunStopped, UserError
-from medgrpo.launch import run_apart
 from medgrpo.rundir import RunFolder, score_of
 
 log = logging.getLogger(__name__)
@@ -116,6 +115,8 @@ def _run(cfg: DictConfig) -> float:
     try:
         launch = cfg.launch
         if launch.nproc_per_node > 1 or launch.nodes > 1 or launch.own_process:
+            from medgrpo.launch import run_apart
+
             return score_of(run_apart(cfg))
         from medgrpo.run import run
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from hydra.utils import get_object
 
-from medgrpo.config.grpo_conflicts import grpo_conflicts
+from medgrpo.config.grpo_conflicts import grpo_conflicts, in_4bit
 from medgrpo.config.schema import Problem, unknown
 
 IN_A_STAGE = (  # of evaluation.json, beside the metrics
@@ -55,7 +55,7 @@ def conflicts(values: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _launch(launch: dict[str, Any], model: dict[str, Any]) -> Iterator[Problem]:
-    """Under torchrun each process would make a run of its own; ours starts torchrun itself."""
+    """Processes that cannot work together; and torchrun around us, for a run starts its own."""
     if launch["fsdp"]:
         yield from _fsdp(launch, model)
     if launch["rendezvous"] is not None and not re.fullmatch(r"\S+:\d+", launch["rendezvous"]):
@@ -72,12 +72,11 @@ def _launch(launch: dict[str, Any], model: dict[str, Any]) -> Iterator[Problem]:
 def _fsdp(launch: dict[str, Any], model: dict[str, Any]) -> Iterator[Problem]:
     if launch["nproc_per_node"] * launch["nodes"] == 1:
         yield Problem("launch.fsdp", "shares a model among processes: launch.nproc_per_node=2")
-    kind = get_object(model["_target_"])
-    if model.get("load_in_4bit", getattr(kind, "load_in_4bit", False)):
+    if in_4bit(model):
         yield Problem(
             "launch.fsdp", "cannot share 4-bit weights: model.load_in_4bit=false, or launch=ddp"
         )
-    if getattr(kind, "library", None) == "unsloth":
+    if getattr(get_object(model["_target_"]), "library", None) == "unsloth":
         yield Problem("launch.fsdp", "is not for Unsloth, which patches a whole model: launch=ddp")
 
 

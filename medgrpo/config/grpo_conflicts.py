@@ -24,20 +24,25 @@ def grpo_conflicts(values: dict[str, Any]) -> Iterator[Problem]:
     yield from _vllm(values["model"], args)
 
 
+def in_4bit(model: dict[str, Any]) -> bool:
+    """Whether a config's model is loaded in 4 bit, as it says or as its class does by default."""
+    default = getattr(get_object(model["_target_"]), "load_in_4bit", False)
+    return bool(model.get("load_in_4bit", default))
+
+
 def _vllm(model: dict[str, Any], args: dict[str, Any]) -> Iterator[Problem]:
     """Unsloth trains and generates on one copy of the weights, or not by a vLLM beside it."""
     colocated = args["use_vllm"] and args["vllm_mode"] == "colocate"
-    kind = get_object(model["_target_"])
-    default = getattr(kind, "fast_inference", None)  # None: not Unsloth's
+    default = getattr(get_object(model["_target_"]), "fast_inference", None)  # None: not Unsloth's
     shared = model.get("fast_inference", default)
-    in_4bit = model.get("load_in_4bit", getattr(kind, "load_in_4bit", False))
-    if args["use_vllm"] and args["vllm_mode"] == "server" and in_4bit:
+    served = args["use_vllm"] and args["vllm_mode"] == "server"
+    if served and in_4bit(model):
         yield Problem(
             "trainer.args.vllm_mode",
             "server cannot take 4-bit weights (TRL sends them as they are packed, trl#4973): set "
             "model.load_in_4bit=false, or vllm_mode=colocate",
         )
-    if args["use_vllm"] and args["vllm_mode"] == "server" and model.get("device") == "cpu":
+    if served and model.get("device") == "cpu":
         yield Problem(
             "trainer.args.vllm_mode",
             "server takes its weights over NCCL, from a GPU: model.device=cuda, or colocate",
