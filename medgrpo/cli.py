@@ -52,7 +52,9 @@ def help_item(override: str, choices: Sequence[str]) -> str:
 def help_groups() -> str:
     """All groups with their choices, those of a folder of the user's included."""
     groups = GlobalHydra.instance().config_loader().list_groups("")
-    lines = (f"{name}: {', '.join(choices(name))}" for name in groups if name != "hydra")
+    shown = {name: ", ".join(choices(name)) for name in groups if name != "hydra"}
+    shown["suite"] = "[medqa, ...]: any of the datasets, answered as well"
+    lines = (f"{name}: {one}" for name, one in shown.items())
     return "\n".join(textwrap.fill(line, 80, subsequent_indent="  ") for line in lines)
 
 

@@ -9,12 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
 from hydra.types import RunMode
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from medgrpo.config.build import build
 from medgrpo.config.foreign import plain
+from medgrpo.config.progress import Phase
 from medgrpo.dataset.base import Benchmark
 from medgrpo.dataset.fit import add_prompts
 from medgrpo.dataset.prompt import Prompt
@@ -22,6 +22,7 @@ from medgrpo.errors import UserError
 from medgrpo.evaluation.engines.base import Engine
 from medgrpo.evaluation.export import Export
 from medgrpo.evaluation.heldout import HeldOut, Result
+from medgrpo.evaluation.suite import Suite
 from medgrpo.evaluation.write import write_evaluation
 from medgrpo.judge.client import Judge
 from medgrpo.metrics.base import Metric, require
@@ -60,21 +61,17 @@ def run(cfg: DictConfig) -> float:
     with ExitStack() as stack:
         folder = stack.enter_context(RunFolder(cfg.output_dir))
         log.info("profile: %s (%s)", cfg.profile.name, cfg.profile.summary)
-
         parts = Parts.of(cfg)
         dataset, evaluation, prompt = parts.dataset, parts.evaluation, parts.prompt
         parts.preflight(folder, merged=cfg.export.get("merged", False))
-
-        data = dataset.load()
-        if not len(data["train"]) and not isinstance(parts.trainer, NoTraining):
-            raise UserError("dataset: there are no training rows; trainer=none only evaluates")
-        evaluation.require_rows(parts.metric, data[evaluation.split])
+        data = parts.read()
         judging = stack.enter_context(ExitStack())  # ends before the report, which has its bill
         judge = open_judge(cfg, judging, folder)
         rewards = build_rewards(cfg, judge)
 
         seed_everything(cfg.seed)
-        policy = parts.model.load(parts.lora)
+        with Phase("loading the model"):
+            policy = parts.model.load(parts.lora)
         warn_of_unused_gpu(policy)
         data = add_prompts(
             data, prompt, policy.tokenizer, dataset.max_prompt_tokens, dataset.over_length,
@@ -90,19 +87,29 @@ def run(cfg: DictConfig) -> float:
         tracker: Tracker = build(cfg.tracking)
         stack.enter_context(tracked(tracker, folder, config, **describe(cfg)))
 
-        evaluate = partial(evaluation, **parts.reading)
+        evaluate: Any = partial(evaluation, **parts.reading)
         rows = data[evaluation.split]
-        held_out = partial(evaluate, policy, rows, rewards)
         trainings = parts.trainings(policy, folder)
+        suite = Suite.read(
+            evaluation, parts.reading, policy.tokenizer, data["train"] if trainings else None,
+            trained_on=HydraConfig.get().runtime.choices.get("dataset"),
+            room=partial(evaluation.prompt_budget, parts.model),
+        )  # fmt: skip
 
+        def held_out(stage: str) -> Result:
+            result: Result = evaluate(policy, rows, rewards)
+            suite.answer(stage, policy, rewards)
+            return result
+
+        first = "before" if trainings else "after"
         with parts.trainer.starting_point(policy):
-            stages = {"before" if trainings else "after": held_out()}
+            stages = {first: held_out(first)}
         for stage, (part, place) in trainings.items():
             part.train(Training(
                 policy=policy, data=data, rewards=rewards, prompt=prompt, folder=place,
                 tracker=tracker, seed=cfg.seed, score=evaluation.scorer(policy, **parts.reading),
             ))  # fmt: skip
-            stages[stage] = held_out()
+            stages[stage] = held_out(stage)
         result = stages["after"]
 
         selection = parts.selection(cfg, policy, data, result, folder)
@@ -111,8 +118,10 @@ def run(cfg: DictConfig) -> float:
             folder, stages, parts.metrics, metric,
             evidently=evaluation.evidently, selection=selection,
         )  # fmt: skip
+        suite.write(folder)
         if trainings:
-            save_policy(policy, folder.adapter, model_card(config, evaluated))
+            with Phase("saving"):
+                save_policy(policy, folder.adapter, model_card(config, evaluated))
             export: Export = build(cfg.export)
             export(parts.model, policy, folder, rows, result, evaluate=evaluate)
         for _, place in trainings.values():
@@ -180,6 +189,15 @@ class Parts:
         loads = [MemoryWorkload.of(trainer.args, *sizes) for trainer in trained]
         preflight(self.model, self.lora, loads, folder.path, dataset.hub_id, merged=merged)
 
+    def read(self) -> DatasetDict:
+        """The rows. Raises UserError where there are none to train on, or to evaluate."""
+        with Phase("reading data"):
+            data = self.dataset.load()
+        if not len(data["train"]) and not isinstance(self.trainer, NoTraining):
+            raise UserError("dataset: there are no training rows; trainer=none only evaluates")
+        self.evaluation.require_rows(self.metric, data[self.evaluation.split])
+        return data
+
     def selection(
         self, cfg: DictConfig, policy: Policy, data: DatasetDict, result: Result, folder: RunFolder
     ) -> dict[str, Any]:
@@ -206,20 +224,6 @@ class Parts:
         return trainings | (
             {"after": (self.trainer, folder)} if self.trainer.changes(policy) else {}
         )
-
-
-def build(node: DictConfig | None, **given: Any) -> Any:
-    """What a config node describes, made by its `_target_`; None for a node that is null.
-
-    Its values arrive as plain lists and dicts, and its errors as they are raised.
-    """
-    try:
-        return node and instantiate(node, _convert_="all", _partial_=True)(**given)
-    except InstantiationException as error:  # of a node within: a member of judge=panel
-        if not isinstance(error.__cause__, UserError):
-            raise
-        where = str(error).rpartition("full_key: ")[2]
-        raise UserError(f"{where}: {error.__cause__}") from None
 
 
 def open_judge(cfg: DictConfig, stack: ExitStack, folder: RunFolder | None = None) -> Judge | None:

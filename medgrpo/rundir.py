@@ -27,7 +27,7 @@ from medgrpo.errors import RunStopped, UserError
 log = logging.getLogger(__name__)
 
 RESERVED = 1 << 18  # bytes
-FORMAT = 5  # of a run folder, in its summary; raised when an older one can no longer be resumed
+FORMAT = 6  # of a run folder, in its summary; raised when an older one can no longer be resumed
 
 
 class RunFolder:
@@ -46,6 +46,7 @@ class RunFolder:
         self.completions = self.path / "completions"  # parquet, by step
         self.evaluation = self.path / "evaluation.json"
         self.predictions = self.path / "predictions.parquet"
+        self.suite = self.path / "suite.json"  # further benchmarks, each also in suite/NAME
         self.adapter = self.path / "adapter"  # safetensors, tokenizer, model card
         self.merged = self.path / "merged_16bit"  # the adapter merged into its model
         self.checkpoints = self.path / "checkpoints"

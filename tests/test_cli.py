@@ -129,6 +129,21 @@ CONTRADICTIONS = [
     bad("dataset.source=path dataset.path=no.json", "dataset.path", "no.json"),
     bad("dataset.path=rows.json", "dataset.path", "dataset.source=sample"),
     bad("dataset.primary_metric=list_f2", "dataset.primary_metric", "did you mean list_f1?"),
+    bad("suite=[medqaa]", "suite", "medqa"),
+    bad("suite=[medqa] evaluation.suite.medqa.batch=3", "evaluation.suite.medqa.batch"),
+    bad("suite=[medqa] evaluation.suite.medqa.source=path", "evaluation.suite.medqa.path"),
+    bad(
+        "suite=[medqa] evaluation.suite.medqa.primary_metric=acuracy",
+        "evaluation.suite.medqa.primary_metric",
+        "did you mean accuracy?",
+    ),
+    bad(
+        "suite=[mmlu_medical] evaluation.suite.mmlu_medical.source=sample",
+        "evaluation.suite.mmlu_medical.source",
+        "no sample",
+    ),
+    bad("suite=[medqa] evaluation.in_domain=[pubmedqa]", "evaluation.in_domain", "Known: medqa"),
+    bad("dataset=medmcqa dataset.source=sample", "dataset.source", "no sample"),
     bad("~metrics.accuracy", "dataset.primary_metric (conf/dataset/medqa.yaml)", "accuracy_par"),
     bad("+metrics.recall._target_=medgrpo.metrics.table.Accuracy", "metrics.recall", "another"),
     bad("model.adapter=nowhere", "model.adapter", "nowhere"),
@@ -420,7 +435,10 @@ def test_help_fits_a_screen_and_a_half(medgrpo):
     assert len(lines) <= 48
     assert max(map(len, lines)) <= 80
     groups = ["dataset: bioasq, ", "lora: ", "rewards: formats, judges", "trainer: dr_grpo, grpo"]
-    groups += ["metrics: bioasq, standard", "dataset.primary_metric=KEY     one of accuracy, "]
+    groups += [
+        "metrics: bioasq, multi_select, standard",
+        "dataset.primary_metric=KEY     one of accuracy, ",
+    ]
     for part in [*groups, "--cfg job", "--info defaults", "-sc install=bash", "Exit codes"]:
         assert part in done.stdout
 

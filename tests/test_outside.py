@@ -35,7 +35,7 @@ class Parrot:
 
     word: str
 
-    def generate(self, policy, prompts, decoding, on_progress):
+    def generate(self, policy, prompts, decoding, on_answers):
         return [Generation(f"{self.word} {len(prompt)}", 2, True) for prompt in prompts]
 '''
 ALL = [

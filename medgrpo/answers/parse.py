@@ -14,7 +14,8 @@ that people and models write, and what is not clearly one claim is None, never a
   other, and a condition makes no claim: None;
 - a refusal is None, and so is a letter that the question does not offer.
 
-Letters are read in choices.py, yes / no / maybe in labels.py; languages.py has the words.
+Letters are read in choices.py, sets of them in letter_sets.py, yes / no / maybe in labels.py;
+languages.py has the words.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Literal, TypeAlias, get_args
 
 from medgrpo.answers.choices import Choices
 from medgrpo.answers.labels import Labels
+from medgrpo.answers.letter_sets import read_letter_set
 from medgrpo.answers.statements import (
     Claims,
     Reader,
@@ -36,7 +38,7 @@ from medgrpo.answers.statements import (
 )
 from medgrpo.answers.tags import cut_off, extract_answer, parse_tags, strip_tags, without_thinking
 from medgrpo.answers.text import plain
-from medgrpo.dataset.example import YES_NO_MAYBE, Example
+from medgrpo.dataset.example import YES_NO_MAYBE, Example, is_multi_select
 from medgrpo.errors import UserError
 
 Style: TypeAlias = Literal["reasoning", "choice_cot"]
@@ -45,7 +47,8 @@ _choices = lru_cache(maxsize=1024)(Choices)
 
 
 def predict(response: str, row: Example, style: str, *, truncated: bool = False) -> str | None:
-    """The response's answer: a letter, "yes"/"no"/"maybe", or the text of a list or free answer.
+    """The response's answer: a letter, a set of letters ("{A,C}") where any number of options may
+    be right, "yes"/"no"/"maybe", or the text of a list or free answer.
 
     `style` is the prompt's, a `Style` (UserError otherwise); `truncated`: the response ended at a
     token limit and not with an end token. None = unparsed.
@@ -65,6 +68,8 @@ def predict(response: str, row: Example, style: str, *, truncated: bool = False)
     visible = without_thinking(response)
     whole = not (truncated or cut_off(response))
     block = extract_answer(visible, closed=not whole) if style == "reasoning" else None
+    if is_multi_select(row["label"]):
+        return read_letter_set(strip_tags(visible), block, row["options"], whole=whole)
     if not row["options"] and row["label"] not in YES_NO_MAYBE:
         return _free_text(strip_tags(visible), whole) if block is None else _free_answer(block)
     reader: Reader = _choices(tuple(row["options"])) if row["options"] else Labels()

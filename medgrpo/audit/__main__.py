@@ -117,7 +117,7 @@ def audit(cfg: DictConfig, count: int) -> None:
 
 def held_out(cfg: DictConfig, count: int) -> list[Example]:
     """The first `count` rows of the split that the run will be evaluated on."""
-    from medgrpo.run import build
+    from medgrpo.config.build import build
 
     dataset: Benchmark = build(cfg.dataset)
     split = dataset.load()[cfg.evaluation.get("split", "test")]

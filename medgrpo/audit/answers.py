@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from medgrpo.dataset.example import LETTERS, Example, gold_text, option_line
+from medgrpo.dataset.example import LETTERS, Example, gold_text, letters_in, option_line
 from medgrpo.rewards.base import context_shown
 
 GOLD, WRONG = "gold", "wrong"
@@ -87,7 +87,8 @@ def _weighing(row: Example, style: str) -> str:
 def _wrong(row: Example, other: Example) -> str:
     label = row["label"]
     if row["options"] and label:
-        return option_line(row, LETTERS[(LETTERS.index(label) + 1) % len(row["options"])])
+        last = LETTERS.index(letters_in(label)[-1])
+        return option_line(row, LETTERS[(last + 1) % len(row["options"])])
     return _OPPOSITE.get(label or "", other["answer"])
 
 

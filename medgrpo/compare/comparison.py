@@ -41,9 +41,16 @@ class Comparison:
         """How many settings are set against a baseline: the family that p-values correct for."""
         return sum(setting.p_holm is not None for setting in self.settings)
 
+    @property
+    def sets(self) -> list[str]:
+        """The sets of the runs' suites, in their order, their mean last."""
+        found = dict.fromkeys(name for job in self.jobs for name in job.suite)
+        return sorted(found, key=lambda name: name == "macro")
+
     def rows(self) -> list[dict[str, Any]]:
         """A flat row a run, None for what is not known: the columns of comparison.csv."""
         rewards = sorted({name for job in self.jobs for name in job.effective})
+        sets = self.sets
         return [
             {
                 "rank": rank,
@@ -59,6 +66,7 @@ class Comparison:
                 "rows": job.rows,
                 "validation_score": job.selection,
                 "validation_rows": job.selection_rows,
+                **{f"suite/{name}": job.suite.get(name) for name in sets},
                 "unparsed_rate": job.unparsed_rate,
                 "reward": job.reward,
                 **{f"effective_weight.{name}": job.effective.get(name) for name in rewards},

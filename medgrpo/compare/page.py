@@ -14,10 +14,11 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from medgrpo.compare.comparison import Comparison
-from medgrpo.compare.conclusions import conclusions
+from medgrpo.compare.conclusions import conclusions, differing, label
 from medgrpo.compare.records import POINTS, RunRecord
 from medgrpo.compare.settings import Setting
 from medgrpo.compare.statistics import differing_settings, value_of
+from medgrpo.metrics.recorded import format_number
 from medgrpo.rundir import nan_to_null, replacing
 
 _HERE = Path(__file__).parent
@@ -25,9 +26,9 @@ _HERE = Path(__file__).parent
 
 def write_page(comparison: Comparison, path: Path, title: str) -> None:
     """Write the page at `path`."""
-    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
-        (_HERE / "page.html.jinja").read_text(encoding="utf-8")
-    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined)
+    environment.filters["format_number"] = format_number
+    template = environment.from_string((_HERE / "page.html.jinja").read_text(encoding="utf-8"))
     data = json.dumps(nan_to_null(_data(comparison)), ensure_ascii=False, separators=(",", ":"))
     statuses = Counter(job.status for job in comparison.jobs)
     held_out: Counter[str] = Counter()  # rows, by test set
@@ -44,12 +45,19 @@ def write_page(comparison: Comparison, path: Path, title: str) -> None:
         hypotheses=comparison.hypotheses,
         questions=len(comparison.questions),
         rows=held_out.total(),
+        sets=comparison.sets,
+        suites=[(_name(job, comparison), job.suite) for job in comparison.jobs if job.suite],
         css=(_HERE.parent / "page.css").read_text(encoding="utf-8"),
         js=(_HERE / "page.js").read_text(encoding="utf-8"),
         data=data.replace("<", "\\u003c"),  # no text of a model can end the script element
     )
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def _name(job: RunRecord, comparison: Comparison) -> str:
+    """A run by what sets it apart, or its folder."""
+    return label(job, differing(comparison.jobs, comparison.keys)) or job.name
 
 
 def _scores(comparison: Comparison) -> list[str]:

@@ -18,6 +18,7 @@ from medgrpo.compare.wandb_file import read_wandb
 from medgrpo.config.resumed import settings
 from medgrpo.errors import UserError
 from medgrpo.metrics.recorded import Evaluation, MetricSpec
+from medgrpo.metrics.suite import read_suite, suite_scores
 from medgrpo.rundir import RunFolder
 from medgrpo.tracking.metrics_log import is_effective_weight, is_reward_mean, read_log, reward_name
 
@@ -49,6 +50,7 @@ class RunRecord:
     reward: float | None = None  # mean total reward over the last tenth of the logged steps
     judge_cost: float | None = None  # US dollars
     wall_seconds: float | None = None
+    suite: dict[str, float | None] = field(default_factory=dict)  # score by set, and `macro`
     effective: dict[str, float] = field(default_factory=dict)  # weight by reward, last tenth
     steps: list[int] = field(default_factory=list)  # of the curves
     curves: dict[str, list[float | None]] = field(default_factory=dict)
@@ -132,6 +134,7 @@ def _read_run(path: Path) -> RunRecord:
     chosen_by = evaluation.selection
     job.selection, job.selection_rows = chosen_by.get("primary"), chosen_by.get("n")
     job.choosing_rows = chosen_by.get("n_choosing")
+    job.suite = suite_scores(read_suite(folder))
     job.judge_cost = ((summary.get("judge") or {}).get("total") or {}).get("cost")
     job.wall_seconds = summary.get("wall_seconds")
     _add_curves(job, read_log(folder.metrics))

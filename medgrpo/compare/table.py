@@ -41,6 +41,8 @@ def print_comparison(comparison: Comparison) -> None:
         if any(len(setting.seeds) > 1 for setting in settings):
             console.print(_settings_table(settings, comparison.keys, console.width))
         console.print(_table(test_set, list(members), comparison.keys, console.width))
+    if comparison.sets:
+        console.print(_suite_table(comparison, console.width))
     for line in conclusions(comparison):
         console.print(line)
     for job in comparison.jobs:
@@ -106,6 +108,20 @@ def _table(
         score = _score_text(job.score, job.interval, job.spec.digits)
         row = ["-" if rank is None else str(rank), *shown, job.status, score]
         table.add_row(*row, *(text(job) for text in results.values()))
+    return table
+
+
+def _suite_table(comparison: Comparison, width: int) -> Table:
+    """Of each run with a suite, the score of every set after training."""
+    jobs = [job for job in comparison.jobs if job.suite]
+    table = _empty_table("suite, each set by its primary metric")
+    room = width - sum(max(len(name), 5) + 2 for name in comparison.sets)
+    cells = _add_settings(table, jobs, differing(jobs, comparison.keys), room)
+    for name in comparison.sets:
+        table.add_column(name, justify="right", overflow="fold")
+    for job, shown in zip(jobs, cells, strict=True):
+        scores = (format_number(job.suite.get(name), missing="-") for name in comparison.sets)
+        table.add_row(*shown, *scores)
     return table
 
 

@@ -22,6 +22,7 @@ from medgrpo.config.schema import Problem, unknown
 IN_A_STAGE = (  # of evaluation.json, beside the metrics
     *("primary", "primary_metric", "n", "n_primary", "n_labelled", "unparsed", "k"),
     *("support", "recall", "groups", "rewards", "prompts_trimmed", "responses_cut_off"),
+    *("answers_cached", "seconds_saved"),
 )
 
 
@@ -36,8 +37,13 @@ _OF_PEFT = {  # setting of lora: its name in adapter_config.json
 def conflicts(values: dict[str, Any]) -> Iterator[Problem]:
     """Problems between the values of a config that is valid key by key."""
     yield from _launch(values["launch"], values["model"])
-    yield from _data(values["dataset"])
-    yield from _metrics(values["metrics"], values["dataset"].get("primary_metric"))
+    suite = values["evaluation"].get("suite") or {}
+    nodes = {f"evaluation.suite.{name}": node for name, node in suite.items()}
+    for key, node in {"dataset": values["dataset"], **nodes}.items():
+        yield from _data(key, node)
+        yield from _primary(key, node, values["metrics"])
+    yield from _in_domain(values["evaluation"].get("in_domain"), suite)
+    yield from _metrics(values["metrics"])
     yield from _fuzzy(values["metrics"], values["rewards"])
     yield from _model(values["model"])
     yield from _engine(values)
@@ -80,20 +86,35 @@ def _fsdp(launch: dict[str, Any], model: dict[str, Any]) -> Iterator[Problem]:
         yield Problem("launch.fsdp", "is not for Unsloth, which patches a whole model: launch=ddp")
 
 
-def _data(dataset: dict[str, Any]) -> Iterator[Problem]:
+def _data(key: str, dataset: dict[str, Any]) -> Iterator[Problem]:
+    """Of the benchmark at `key`: what it is to be read from, and cannot."""
     source, path = dataset.get("source"), dataset.get("path") or ""
+    has_sample = getattr(get_object(dataset["_target_"]), "has_sample", True)
+    if source == "sample" and not has_sample:
+        yield Problem(f"{key}.source", "a table has no sample; use path or hub")
     if source == "path" and not (path or dataset.get("splits")):
-        yield Problem("dataset.path", "dataset.source=path needs dataset.path=FILE or FOLDER")
+        yield Problem(f"{key}.path", f"{key}.source=path needs {key}.path=FILE or FOLDER")
     elif source == "path" and not Path(path).exists():
-        yield Problem("dataset.path", f"there is no file or folder {path}")
+        yield Problem(f"{key}.path", f"there is no file or folder {path}")
     elif path and source is not None and source != "path":
-        yield Problem("dataset.path", f"not read with dataset.source={source}; set that to path")
+        yield Problem(f"{key}.path", f"not read with {key}.source={source}; set that to path")
 
 
-def _metrics(metrics: dict[str, Any], primary: str | None) -> Iterator[Problem]:
+def _in_domain(named: list[str] | None, suite: dict[str, Any]) -> Iterator[Problem]:
+    for name in named or []:
+        if name not in suite:
+            wrong = unknown(name, suite, f"set as {name} in the suite").message
+            yield Problem("evaluation.in_domain", wrong)
+
+
+def _primary(key: str, dataset: dict[str, Any], metrics: dict[str, Any]) -> Iterator[Problem]:
+    primary = dataset.get("primary_metric")
     if primary is not None and primary not in metrics:
         wrong = unknown(primary, metrics, f"metric as {primary}").message
-        yield Problem("dataset.primary_metric", wrong)
+        yield Problem(f"{key}.primary_metric", wrong)
+
+
+def _metrics(metrics: dict[str, Any]) -> Iterator[Problem]:
     for name in metrics:
         if name in IN_A_STAGE:
             yield Problem(

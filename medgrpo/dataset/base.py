@@ -29,7 +29,7 @@ from medgrpo.dataset.hygiene import (
 from medgrpo.dataset.parsing import BATCH, RecordParser, Unlabelled
 from medgrpo.dataset.read import read_batches, read_records
 from medgrpo.dataset.record import Record
-from medgrpo.dataset.rows import dataset, reorder, schema
+from medgrpo.dataset.rows import dataset, reorder, schema, without_notes
 from medgrpo.dataset.splits import carve, find_files, given_files
 from medgrpo.errors import UserError
 
@@ -90,6 +90,7 @@ class MedicalDataset(RecordParser, Benchmark):
     shuffle: bool = False  # train in another order, before `limit`
     balance: bool = False  # as many training rows of each label as of the rarest
     drop_limit: Annotated[float, Interval(gt=0, le=1)] = 0.25  # share of a file's rows, see below
+    shown_rows: Annotated[int, Ge(0)] = SHOWN  # training rows in the log
 
     @property
     def hub_id(self) -> str | None:
@@ -114,7 +115,7 @@ class MedicalDataset(RecordParser, Benchmark):
             log.info("dataset: %s", line)
         counts = ", ".join(f"{len(rows)} {split}" for split, rows in splits.items())
         log.info("dataset: %s from %s: %s rows", self.name, self.source, counts)
-        for row in splits["train"].slice(0, SHOWN).to_pylist():
+        for row in splits["train"].slice(0, self.shown_rows).to_pylist():
             log.info("dataset: row %s", as_read(row))
         return DatasetDict(
             {split: dataset(rows.drop_columns("words")) for split, rows in splits.items()}
@@ -160,7 +161,7 @@ class MedicalDataset(RecordParser, Benchmark):
             if split == "train":
                 raise
             log.warning("dataset: %s: no row has a gold answer: set aside", error.where)
-            return schema().empty_table().drop_columns("dropped")
+            return without_notes(schema().empty_table())
 
     def _hub_part(self, splits: Any, name: str | list[str]) -> pa.Table:
         import pyarrow as pa
@@ -169,7 +170,8 @@ class MedicalDataset(RecordParser, Benchmark):
         parts = [splits[one] if one in splits else self.hub_split(one) for one in names]
         tables = zip(parts, names, strict=True)
         return pa.concat_tables(
-            self.parse_table(part, f"{self.dataset_id} {one}") for part, one in tables
+            [self.parse_table(part, f"{self.dataset_id} {one}") for part, one in tables],
+            promote_options="default",
         )
 
     def _file(self, files: Sequence[Path]) -> pa.Table:

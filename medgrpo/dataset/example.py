@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 from typing import TypedDict
 
 LETTERS = "ABCDEFGHIJ"
@@ -20,8 +21,23 @@ class Example(TypedDict):
     context: list[str]  # passages; empty when the question stands alone (MedQA)
     options: list[str]  # option texts in letter order; empty when there are none
     answer: str  # gold text; list items joined by "; ", synonyms of one item by " | "
-    label: str | None  # gold class ("B", "yes"), None for lists and free text
+    label: str | None  # gold class ("B", "yes", of several right options "{A,C}"), None for texts
     explanation: str  # gold reasoning, "" when the benchmark has none
+
+
+def multi_select_label(letters: Iterable[str]) -> str:
+    """`"CA"` -> `"{A,C}"`: the label where any number of options may be right, one as well."""
+    return f"{{{','.join(sorted(letters))}}}"
+
+
+def is_multi_select(label: str | None) -> bool:
+    """Whether the options that are right have to be named, all of them and no other."""
+    return label is not None and label.startswith("{")
+
+
+def letters_in(label: str) -> list[str]:
+    """The letters of an option's label: `"B"` -> `["B"]`, `"{A,C}"` -> `["A", "C"]`."""
+    return label.strip("{}").split(",")
 
 
 def option_line(row: Example, letter: str) -> str:
@@ -40,5 +56,5 @@ def as_read(row: Example) -> str:
 def gold_text(row: Example) -> str:
     """The gold answer as a reader would write it: `"B) option text"`, `"yes"`, `"a; b"`."""
     if row["options"] and row["label"]:
-        return option_line(row, row["label"])
+        return "; ".join(option_line(row, letter) for letter in letters_in(row["label"]))
     return row["answer"]

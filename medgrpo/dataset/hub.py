@@ -18,7 +18,7 @@ def load_hub(
         raise UserError("dataset.dataset_id: dataset.source=hub needs the repository's name")
     try:
         return load_dataset(dataset_id, config, split=split, revision=revision)
-    except (OSError, ValueError, DatasetsError) as error:
+    except (OSError, ValueError, DatasetsError, RuntimeError) as error:  # httpx: a closed client
         raise UserError(
             f"dataset.dataset_id: cannot load {dataset_id} from the hub ({error}). "
             "Without internet, download it elsewhere and use dataset.source=path "

@@ -25,6 +25,7 @@ from medgrpo.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+    from datasets import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,14 @@ def without_overlap(splits: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     if gone and len(gone) == train.num_rows:
         raise UserError("dataset: every training row is also held out; give other files")
     return {**splits, "train": without(train, gone)}
+
+
+def count_shared(train: Dataset | None, held_out: Dataset) -> int:
+    """Training rows that are also among `held_out`, or nearly: by the rule of `without_overlap`."""
+    if not train or not len(held_out):
+        return 0
+    own, other = (with_words(rows.with_format("arrow")[:]) for rows in (train, held_out))
+    return len(_same(own, other) | _near(own, other))
 
 
 def balanced(train: pa.Table) -> pa.Table:

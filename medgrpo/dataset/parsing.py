@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.record import Batch, Dropped, Record, records_of, storable
-from medgrpo.dataset.rows import dropped_rows, schema, without
+from medgrpo.dataset.rows import dropped_rows, schema, without, without_notes
 from medgrpo.errors import UserError
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ class RecordParser:
         """The benchmark's own subgroup of a record, for metrics by subgroup; "" for none."""
         return ""
 
+    def turns(self, record: Record) -> list[dict[str, str]] | None:
+        """The messages of a question that is a conversation, the last one to be answered."""
+        return None
+
     def parse_table(self, records: Dataset, where: str) -> pa.Table:
         """A hub split, parsed."""
         return self.parse_batches(records.with_format("arrow")[:].to_batches(BATCH), where)
@@ -93,7 +98,7 @@ class RecordParser:
             )
         if listed:
             log.warning("dataset: %s: dropped %s", where, listed)
-        return without(table.drop_columns("dropped"), gone)
+        return without(without_notes(table), gone)
 
     def parse_batch(self, batch: Batch, numbers: Sequence[int]) -> pa.Table:
         """The rows with these numbers; the column `dropped` says why one cannot be used."""
@@ -111,6 +116,8 @@ class RecordParser:
             record = self.original(record)
             if missing := [key for key in self.fields if key not in record]:
                 raise Dropped(f"no {', '.join(missing)}")
-            return {**storable(self.parse(record, row)), "group": self.group(record)}
+            parsed = {**storable(self.parse(record, row)), "group": self.group(record)}
+            said = self.turns(record)
+            return parsed | ({"turns": json.dumps(said, ensure_ascii=False)} if said else {})
         except Dropped as reason:
             return {"dropped": str(reason)}

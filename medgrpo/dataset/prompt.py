@@ -6,6 +6,7 @@ question contains ({{ braces }}, tags, template syntax) is data and is never eva
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from functools import cache
@@ -57,11 +58,19 @@ class Prompt:
     chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
 
     def messages(self, row: Example) -> list[dict[str, str]]:
-        """The messages of one row: system (unless empty) and user."""
+        """The messages of one row: system (unless empty) and user.
+
+        A row with `turns` is a conversation: its messages stay as they are, but for the last, which
+        is written as the question, and a system message, which follows ours.
+        """
         fields = {**row, "letters": LETTERS, "answer_with": self.answer_with}
-        system = _compiled(self.system).render(fields).strip()
+        said = json.loads(str(row.get("turns") or "[]"))
+        if said:
+            fields["question"] = said.pop()["content"]
+        theirs = [said.pop(0)["content"]] if said and said[0]["role"] == "system" else []
+        system = "\n\n".join(filter(None, [_compiled(self.system).render(fields).strip(), *theirs]))
         user = {"role": "user", "content": _compiled(self.user).render(fields).strip()}
-        return [{"role": "system", "content": system}, user] if system else [user]
+        return [*[{"role": "system", "content": system}] * bool(system), *said, user]
 
     def prefilled(self, tokenizer: PreTrainedTokenizerBase) -> str:
         """What the chat template has already written of every response: mostly "".

@@ -203,6 +203,7 @@ def as_they_stand(batch: pa.RecordBatch) -> tuple[pa.Table, np.ndarray[Any, Any]
         "label": batch["final_decision"],
         "explanation": batch["long_answer"],
         "group": pa.repeat("", len(batch)),
+        "turns": pa.nulls(len(batch), pa.string()),
         "dropped": pa.nulls(len(batch), pa.string()),
     }
     return pa.table(columns, schema()), in_order

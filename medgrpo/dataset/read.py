@@ -24,9 +24,14 @@ log = logging.getLogger(__name__)
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
 
-def read_records(file: Path, columns: Sequence[str] | None = None) -> Iterator[Record]:
-    """The records of a .jsonl, .csv or .tsv file, or of a .json file that holds one list.
+def read_records(
+    file: Path, columns: Sequence[str] | None = None, within: str | None = None
+) -> Iterator[Record]:
+    """The records of a .jsonl, .csv or .tsv file, or of a .json file that holds a list of them.
 
+    A .json file may also hold them by column, as pandas writes a table, or `within` an object:
+    "exams.*.data" are the lists `data` of each of the `exams`, whose other texts and numbers every
+    record gets, too.
     `columns` names the columns of a CSV or TSV file that has no header. Values of these are texts,
     or None where a line ends early; a line that goes on too long has the key None. Raises
     UserError with file and line.
@@ -35,7 +40,7 @@ def read_records(file: Path, columns: Sequence[str] | None = None) -> Iterator[R
     if suffix == ".jsonl":
         return _json_lines(file)
     if suffix == ".json":
-        return _json_list(file)
+        return _json_records(file, within)
     if suffix in (".csv", ".tsv"):
         return _separated(file, "," if suffix == ".csv" else "\t", columns)
     raise UserError(f"dataset.path: {file} is none of {', '.join(SUFFIXES)}")
@@ -67,11 +72,28 @@ def _json_lines(file: Path) -> Iterator[Record]:
             yield value
 
 
-def _json_list(file: Path) -> Iterator[Record]:
-    records = read_json(file)
-    if not isinstance(records, list):
-        raise UserError(f"{file}: expected a list of objects, found {type(records).__name__}")
-    return iter(records)
+def _json_records(file: Path, within: str | None) -> Iterator[Record]:
+    value = read_json(file)
+    if within:
+        yield from _records_within(value, within.split("."), {}, f"{file}: {within}")
+        return
+    if isinstance(value, dict) and value and all(isinstance(one, dict) for one in value.values()):
+        rows = dict.fromkeys(row for column in value.values() for row in column)
+        value = [{name: column.get(row) for name, column in value.items()} for row in rows]
+    if not isinstance(value, list):
+        raise UserError(f"{file}: expected a list of objects, found {type(value).__name__}")
+    yield from value
+
+
+def _records_within(value: Any, keys: Sequence[str], above: Record, where: str) -> Iterator[Record]:
+    if not keys and isinstance(value, list):
+        yield from ({**above, **one} if isinstance(one, dict) else one for one in value)
+        return
+    if not keys or not isinstance(value, dict) or not (keys[0] == "*" or keys[0] in value):
+        raise UserError(f"{where}: no such list of records; see dataset.records")
+    above = above | {name: one for name, one in value.items() if isinstance(one, str | int | float)}
+    for one in value.values() if keys[0] == "*" else [value[keys[0]]]:
+        yield from _records_within(one, keys[1:], above, where)
 
 
 def _separated(file: Path, delimiter: str, columns: Sequence[str] | None) -> Iterator[Record]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Record = dict[str, Any]
+ROLES = ("system", "user", "assistant")
 Batch: TypeAlias = "list[Record] | pa.RecordBatch"
 
 
@@ -42,9 +43,28 @@ def text(record: Record, key: str) -> str:
     '5'
     """
     value = _as_text(record.get(key))
+    if isinstance(record.get(key), list | dict):
+        kind = "a list" if isinstance(record[key], list) else "an object"
+        raise Dropped(f"{key} is {kind}, where a text belongs")
     if not value:
         raise Dropped(f"no {key}")
     return value
+
+
+def turns(record: Record, key: str) -> list[dict[str, str]]:
+    """A field's conversation: messages of a role (system, user, assistant) and a content.
+
+    The last one is the user's, and is what is to be answered. Raises Dropped for anything else.
+
+    >>> turns({"prompt": [{"role": "user", "content": "Which vitamin?", "name": None}]}, "prompt")
+    [{'role': 'user', 'content': 'Which vitamin?'}]
+    """
+    found = record[key]
+    if not all(isinstance(one, dict) and one.get("role") in ROLES for one in found):
+        raise Dropped(f"{key} is a list, and none of messages with role and content")
+    if not found or found[-1]["role"] != "user":
+        raise Dropped(f"the last message of {key} is not the user's")
+    return [{"role": one["role"], "content": text(one, "content")} for one in found]
 
 
 def optional_text(record: Record, key: str) -> str:

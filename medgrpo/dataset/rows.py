@@ -23,13 +23,22 @@ COPIED = 20_000  # rows at a time
 
 
 def schema() -> pa.Schema:
-    """Arrow's schema of parsed rows: of those that cannot be used, only `dropped` says why."""
+    """Arrow's schema of parsed rows: of those that cannot be used, only `dropped` says why.
+
+    `turns` holds a question that is a conversation, as JSON; a table of none has no such column.
+    """
     import pyarrow as pa
 
     lists = {"context", "options"}
-    names = (*FIELDS, "group", "dropped")
+    names = (*FIELDS, "group", "turns", "dropped")
     kinds = {name: pa.list_(pa.string()) if name in lists else pa.string() for name in names}
     return pa.schema(kinds)
+
+
+def without_notes(parsed: pa.Table) -> pa.Table:
+    """Parsed rows without `dropped`, and without `turns` where there are none."""
+    none = parsed.column("turns").null_count == len(parsed)
+    return parsed.drop_columns(["dropped", *["turns"] * none])
 
 
 def dropped_rows(parsed: pa.Table) -> dict[str, list[int]]:

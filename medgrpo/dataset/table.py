@@ -24,10 +24,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from medgrpo.dataset.base import MedicalDataset
-from medgrpo.dataset.example import LETTERS, Example
+from medgrpo.dataset.example import LETTERS, Example, letters_in
+from medgrpo.dataset.options import letter_set, option_texts
 from medgrpo.dataset.parsing import LEFT_OUT
 from medgrpo.dataset.read import read_records
-from medgrpo.dataset.record import Batch, Dropped, Record, optional_text, text, texts
+from medgrpo.dataset.record import Batch, Dropped, Record, optional_text, text, texts, turns
 from medgrpo.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,16 +40,22 @@ class Table(MedicalDataset):
     """Rows of JSON lines, JSON, CSV, TSV or parquet; fields are the names of their columns."""
 
     name: ClassVar[str] = "table"
+    has_sample: ClassVar[bool] = False
 
     question: str
     answer: str
-    # index counts from 0 and number from 1, and a row has to show it, or it is said to be sure
-    answer_is: Literal["letter", "index", "number", "text", "index_from_0", "index_from_1"]
+    # letters: any number of options is right; index counts from 0 and number from 1, and a row has
+    # to show it, or it is said to be sure
+    answer_is: Literal[
+        "letter", "letters", "index", "number", "text", "index_from_0", "index_from_1"
+    ]
     options: str | list[str] | None = None  # a column of lists or objects, or one column an option
     labels: list[str] | None = None  # the answers there are, where there are no options
     context: str | None = None  # a passage or a list of them
     explanation: str | None = None
     id: str | None = None
+    question_ends_at: str | None = None  # what begins a list of the options in the question's text
+    records: str | None = None  # where in a JSON object the rows are: exams.*.data
     columns: list[str] | None = None  # names for a CSV or TSV without header
     where: dict[str, Any] | None = None  # column: value, or values; other rows are left out
     subgroup: str | None = None  # column, for metrics by subgroup
@@ -74,7 +81,7 @@ class Table(MedicalDataset):
         return frozenset({f"no {self.answer}", f"{self.answer} names none of the choices"})
 
     def read(self, file: Path) -> Iterable[Record]:
-        return read_records(file, self.columns)
+        return read_records(file, self.columns, self.records)
 
     def original(self, record: Record) -> Record:
         """The record, if it is one of those that are asked for."""
@@ -83,6 +90,9 @@ class Table(MedicalDataset):
             if text(record, column) not in map(str, values):
                 raise Dropped(LEFT_OUT)
         return record
+
+    def turns(self, record: Record) -> list[dict[str, str]] | None:
+        return turns(record, self.question) if isinstance(record[self.question], list) else None
 
     def group(self, record: Record) -> str:
         if self.subgroup:
@@ -102,7 +112,9 @@ class Table(MedicalDataset):
             self._config = name
             parts.append(super().hub())
         splits = {
-            split: pa.concat_tables(part[split] for part in parts if split in part)
+            split: pa.concat_tables(
+                [part[split] for part in parts if split in part], promote_options="default"
+            )
             for split in dict.fromkeys(split for part in parts for split in part)
         }
         return self._proven(splits)
@@ -126,7 +138,7 @@ class Table(MedicalDataset):
 
     @property
     def _is_index(self) -> bool:
-        return self.answer_is not in ("letter", "text")
+        return self.answer_is not in ("letter", "letters", "text")
 
     @property
     def _first(self) -> int:
@@ -147,22 +159,37 @@ class Table(MedicalDataset):
         options = self._options(record)
         if options and not 2 <= len(options) <= len(LETTERS):
             raise Dropped(f"{len(options)} options, where 2 to {len(LETTERS)} can be lettered")
-        choices = options or self.labels
-        given = self._answer(record)
-        place = None if choices is None else self._place(given, choices)
-        if place is None or choices is None:
-            answer, label = given, None
-        else:
-            answer, label = choices[place], LETTERS[place] if options else choices[place]
+        answer, label = self._gold(record, options)
         return Example(
             id=(optional_text(record, self.id) if self.id else "") or self._numbered(row),
-            question=text(record, self.question),
+            question=self._question(record),
             context=texts(record, self.context) if self.context else [],
             options=options,
             answer=answer,
             label=label,
             explanation=optional_text(record, self.explanation) if self.explanation else "",
         )
+
+    def _question(self, record: Record) -> str:
+        """The question; of a conversation, all of it as text: what judges are shown."""
+        if isinstance(record[self.question], list):
+            said = turns(record, self.question)
+            return "\n".join(f"{one['role']}: {one['content']}" for one in said)
+        asked = text(record, self.question)
+        return (
+            asked.partition(self.question_ends_at)[0].rstrip() if self.question_ends_at else asked
+        )
+
+    def _gold(self, record: Record, options: list[str]) -> tuple[str, str | None]:
+        """The right answer and its label, if it has one."""
+        if self.answer_is == "letters":
+            label = letter_set(record[self.answer], self.answer, options)
+            return "; ".join(options[LETTERS.index(one)] for one in letters_in(label)), label
+        given, choices = self._answer(record), options or self.labels
+        if choices is None:
+            return given, None
+        place = self._place(given, choices)
+        return choices[place], LETTERS[place] if options else choices[place]
 
     def _numbered(self, row: int) -> str:
         several = isinstance(self.hub_config, list) and self._config
@@ -176,7 +203,7 @@ class Table(MedicalDataset):
         said = "" if isinstance(value, list) else text({self.answer: value}, self.answer)
         letters = self.answer_is == "letter" and len(said) > 1 and said.isupper()
         if isinstance(value, list) or (letters and set(said) <= set(LETTERS)):
-            raise Dropped(f"{self.answer} has several answers, and a row is asked for one")
+            raise Dropped(f"{self.answer} has several answers, which takes answer_is: letters")
         return said
 
     def _options(self, record: Record) -> list[str]:
@@ -185,12 +212,7 @@ class Table(MedicalDataset):
         if isinstance(self.options, list):
             last = max((n for n, key in enumerate(self.options) if _filled(record, key)), default=0)
             return [text(record, name) for name in self.options[: last + 1]]  # four of five, say
-        value = record[self.options]
-        if isinstance(value, dict):
-            value = [value[key] for key in sorted(value) if value[key] is not None]
-        if not isinstance(value, list) or not value:
-            raise Dropped(f"{self.options} is no list of options")
-        return [text({"option": option}, "option") for option in value]
+        return option_texts(record[self.options], self.options)
 
     def _place(self, answer: str, choices: Sequence[Any]) -> int:
         """Which of the choices is the answer."""

@@ -10,19 +10,19 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from annotated_types import Ge, Gt
-from rich.console import Console
-from rich.progress import Progress
 
 from medgrpo.answers.parse import Style
+from medgrpo.config.progress import Phase
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.fit import LEFT_OUT
 from medgrpo.dataset.prompt import Prompt
 from medgrpo.errors import UserError
+from medgrpo.evaluation.answering import Answered, ask
 from medgrpo.evaluation.engines.base import Decoding, Engine, Generation
 from medgrpo.evaluation.rewarded import score_responses
 from medgrpo.metrics.base import Metric, require_rows, row_value
@@ -105,6 +105,10 @@ class HeldOut:
     temperature: Annotated[float, Gt(0)] = 0.7  # of the samples
     reward_rows: Annotated[int, Ge(0)] | None = 20  # first rows that rewards score, too; None: all
     evidently: bool = False  # also write Evidently's HTML report of tuned against base
+    answer_cache: str | None = None  # file of greedy answers; None: each is made anew
+    suite: dict[str, Any] = field(default_factory=dict)  # further benchmarks (suite.py), by name
+    suite_rewards: bool = False  # whether the rewards score the first answers to these as well
+    in_domain: list[str] | None = None  # sets like the training rows; None: the one trained on
 
     def prompt_budget(self, model: Any, trained: int) -> int:
         """Tokens that a held-out prompt has at most: a benchmark's evidence is not cut to the
@@ -152,9 +156,18 @@ class HeldOut:
         rows = [cast(Example, dataset_split[index]) for index in range(n)]
         messages = [prompt.messages(row) for row in rows]
         repeated = [one for one in messages for _ in range(self.samples)]
-        greedy = self._answers(engine, policy, messages, prompt, 0.0)
-        sampled = self._answers(engine, policy, repeated, prompt, self.temperature)
         prefilled = prompt.prefilled(policy.tokenizer) if getattr(engine, "renders", True) else ""
+        metric = metrics[primary_metric]
+
+        def value(place: int, answer: Generation) -> float | None:
+            text = prefilled + answer.text
+            return row_value(
+                metric, read(rows[place], text, 0, prompt.style, truncated=answer.truncated)
+            )
+
+        asking = partial(self._answers, engine, policy, prompt)
+        greedy, cached, saved = asking(messages, measure=metric.label or metric.name, value=value)
+        sampled = asking(repeated, temperature=self.temperature).answers
         votes = [(prefilled + answer.text, answer.truncated) for answer in sampled]
         predictions = [
             read(
@@ -171,6 +184,7 @@ class HeldOut:
         computed = compute_metrics(predictions, metrics, primary_metric)
         computed["prompts_trimmed"] = sum(bool(row.get(LEFT_OUT)) for row in rows)
         computed["responses_cut_off"] = sum(answer.truncated for answer in greedy)
+        computed |= {"answers_cached": cached, "seconds_saved": saved}
         return Result(computed, predictions, round(time.monotonic() - start, 1))
 
     def scorer(
@@ -184,20 +198,20 @@ class HeldOut:
     ) -> Scorer:
         """What scores greedy answers to the first `limit` rows, without samples and rewards."""
         reading: Any = {"prompt": prompt, "metrics": metrics, "primary_metric": primary_metric}
-        evaluate = partial(replace(self, samples=0), policy, engine=engine, **reading)
+        plain = replace(self, samples=0, answer_cache=None)  # the weights are new each time
+        evaluate = partial(plain, policy, engine=engine, **reading)
         return Scorer(evaluate, metrics[primary_metric], prompt.style, self.limit)
 
     def _answers(
         self,
         engine: Engine,
         policy: Policy,
-        messages: list[Any],
         prompt: Prompt,
-        temperature: float,
-    ) -> list[Generation]:
-        """The engine's answers, with a bar on a terminal."""
-        if not messages:
-            return []
+        messages: list[Any],
+        temperature: float = 0.0,
+        **shown: Any,
+    ) -> Answered:
+        """The engine's answers; `shown` says what they are worth so far."""
         decoding = Decoding(
             batch_size=self.batch_size,
             max_new_tokens=self.max_new_tokens,
@@ -207,11 +221,8 @@ class HeldOut:
             temperature=temperature,
             chat_template_kwargs=prompt.chat_template_kwargs,
         )
-        with Progress(transient=True, disable=not Console().is_terminal) as bar:
-            task = bar.add_task(f"evaluating ({self.split})", total=len(messages))
-            return engine.generate(
-                policy, messages, decoding, lambda answered: bar.update(task, completed=answered)
-            )
+        name = f"evaluating ({self.split})" if not temperature else f"sampling ({self.split})"
+        return ask(engine, policy, messages, decoding, name=name, cache=self.answer_cache, **shown)
 
     def _reward(
         self,
@@ -225,7 +236,8 @@ class HeldOut:
         if not rewards or not n:
             return
         said = [prediction["response"] for prediction in predictions[:n]]
-        scores = score_responses(rewards, rows[:n], said, truncated[:n])
+        with Phase(f"scoring by rewards ({n} rows)"):
+            scores = score_responses(rewards, rows[:n], said, truncated[:n])
         for index, prediction in enumerate(predictions):
             prediction["rewards"] = {
                 name: values[index] if index < n else None for name, values in scores.items()

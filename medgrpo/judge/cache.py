@@ -1,4 +1,4 @@
-"""Replies and verdicts on disk, shared by the processes of a sweep and kept from run to run.
+"""What a model said, on disk, shared by the processes of a sweep and kept from run to run.
 
 One SQLite file on a local disk, in write-ahead mode: readers never wait, every entry is a
 transaction, and a process killed at any time leaves a file that opens (SQLite, "Atomic Commit").
@@ -37,7 +37,9 @@ def cache_key(*parts: Any) -> bytes:
 class Cache:
     """A mapping of keys to plain data that outlives the process; safe from any thread."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, setting: str = "judge.cache") -> None:
+        """`setting`: the key of the config that names the file."""
+        self.setting = setting
         self.path = Path(path).expanduser().absolute()
         self._lock = threading.Lock()
         self._warned = False
@@ -75,7 +77,7 @@ class Cache:
                 return self._db.execute(statement, values).fetchall()
             except sqlite3.OperationalError as error:  # locked for long, disk full
                 if not self._warned:
-                    _log.warning("judge.cache %s: %s; going on without", self.path, error)
+                    _log.warning("%s %s: %s; going on without", self.setting, self.path, error)
                 self._warned = True
                 self._writes_from = time.monotonic() + _SECONDS_WITHOUT
             except sqlite3.DatabaseError as error:
@@ -89,8 +91,8 @@ class Cache:
             return self._connect()
         except (OSError, sqlite3.OperationalError) as error:
             raise UserError(
-                f"judge.cache: cannot write {self.path} ({error}); give another path, or "
-                "judge.cache=null for no cache"
+                f"{self.setting}: cannot write {self.path} ({error}); give another path, or "
+                f"{self.setting}=null for no cache"
             ) from error
         except sqlite3.DatabaseError as error:
             return self._renewed(error)
@@ -119,7 +121,7 @@ class Cache:
         except sqlite3.DatabaseError:
             pass
         aside = f"{self.path}.damaged-{time.time_ns()}"
-        _log.warning("judge.cache %s is damaged (%s); moved to %s", self.path, error, aside)
+        _log.warning("%s %s is damaged (%s); moved to %s", self.setting, self.path, error, aside)
         for suffix in ("", "-wal", "-shm"):
             with suppress(FileNotFoundError):
                 Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")

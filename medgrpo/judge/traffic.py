@@ -51,11 +51,11 @@ async def concurrently(
     make: Callable[[int], Awaitable[T]],
     count: int,
     at_once: int,
-    on_progress: Callable[[int], None],
+    on_made: Callable[[int, T], None],
 ) -> list[T]:
     """`make(0)` to `make(count - 1)`, in order, `at_once` under way at a time.
 
-    `on_progress` gets the number made so far. The first error is raised; what is then under way
+    `on_made` gets each with its number. The first error is raised; what is then under way
     is the loop's to cancel.
     """
     made: dict[int, T] = {}
@@ -64,7 +64,7 @@ async def concurrently(
     async def worker() -> None:
         for index in indices:
             made[index] = await make(index)
-            on_progress(len(made))
+            on_made(index, made[index])
 
     await asyncio.gather(*(worker() for _ in range(min(at_once, count))))
     return [made[index] for index in range(count)]

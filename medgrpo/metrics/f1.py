@@ -1,4 +1,4 @@
-"""How much of a gold text an answer has: F1 over list items, spelling aside, and over words.
+"""How much of a gold answer an answer has: of options, of list items, spelling aside, of words.
 
 Shared by metrics (medgrpo/metrics/table.py) and rewards (medgrpo/rewards/verifiable.py), so that
 what is trained on is what is measured.
@@ -13,8 +13,19 @@ from collections import Counter
 from rapidfuzz import fuzz, utils
 
 from medgrpo.answers.text import nfkc, segments
+from medgrpo.dataset.example import letters_in
 
 _CHINESE = str.maketrans(dict.fromkeys("；，、", "; "))  # between items of a list
+
+
+def choice_overlap(predicted: str | None, gold: str) -> float:
+    """Options that are in both labels, of those that are in either; 0 for an unparsed answer.
+
+    >>> choice_overlap("{B,C,E}", "{B,C,D}"), choice_overlap("A", "B")
+    (0.5, 0.0)
+    """
+    chosen, right = {*letters_in(predicted or "")}, {*letters_in(gold)}
+    return len(chosen & right) / len(chosen | right) if predicted else 0.0
 
 
 def list_f1(predicted: str, gold: str, threshold: float = 70.0) -> float:

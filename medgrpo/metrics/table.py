@@ -13,7 +13,7 @@ from typing import Annotated
 
 from annotated_types import Interval
 
-from medgrpo.dataset.example import YES_NO_MAYBE
+from medgrpo.dataset.example import YES_NO_MAYBE, is_multi_select
 from medgrpo.metrics.base import RowMetric
 from medgrpo.metrics.f1 import list_f1
 from medgrpo.metrics.prediction import Prediction
@@ -94,7 +94,7 @@ class RandomBaseline(Labelled):
     label = "random baseline"
 
     def aggregate(self, rows: Sequence[Prediction]) -> float:
-        return sum(1 / (len(row["options"]) or len(YES_NO_MAYBE)) for row in rows) / len(rows)
+        return sum(1 / _answers(row) for row in rows) / len(rows)
 
 
 class ListF1(RowMetric):
@@ -147,3 +147,9 @@ class MeanTokens(RowMetric):
 
     def value(self, row: Prediction) -> float:
         return float(row["tokens"])
+
+
+def _answers(row: Prediction) -> int:
+    """How many answers there are to choose among; of options that may all be right, their sets."""
+    options = len(row["options"])
+    return 2**options - 1 if is_multi_select(row["label"]) else options or len(YES_NO_MAYBE)

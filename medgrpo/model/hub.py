@@ -8,7 +8,7 @@ from pathlib import Path
 from medgrpo.model.base import ModelSource
 
 SECONDS = 5.0  # for an answer
-FROM_HERE = {"model": "name_or_path=FOLDER", "dataset": "source=path dataset.path=FILE"}
+FROM_HERE = {"model": "{0}.name_or_path=FOLDER", "dataset": "{0}.source=path {0}.path=FILE"}
 
 
 def hub_problems(key: str, kind: str, name: str, revision: str | None) -> Iterator[str]:
@@ -23,7 +23,8 @@ def hub_problems(key: str, kind: str, name: str, revision: str | None) -> Iterat
         RevisionNotFoundError,
     )
 
-    hub, elsewhere = HfApi(), f"; or give a folder: {key.partition('.')[0]}.{FROM_HERE[kind]}"
+    hub = HfApi()
+    elsewhere = f"; or give a folder: {FROM_HERE[kind].format(key.rpartition('.')[0])}"
     try:
         hub.repo_info(name, repo_type=kind, revision=revision, timeout=SECONDS)
         hub.auth_check(name, repo_type=kind)

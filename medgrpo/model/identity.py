@@ -1,9 +1,10 @@
-"""Which weights a run began with: a commit and the cache's own names, or a hash of local files."""
+"""Which weights a run began with, by commit or files, and which a model has in memory now."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,55 @@ def _blobs(name: str, commit: str) -> dict[str, str]:
     snapshot = hub_cache() / f"models--{name.replace('/', '--')}" / "snapshots" / commit
     files = sorted(snapshot.glob("*")) if snapshot.is_dir() else []
     return {file.name: file.resolve().name for file in files if file.is_symlink()}
+
+
+def weights_hash(model: Any) -> str:
+    """Of the weights that a loaded model (transformers, PEFT) answers with, as they are in memory.
+
+    An adapter that is switched off, or that adds nothing yet (LoRA's B is zero until the first
+    step), leaves the hash of its base. The settings of the architecture, type and device count.
+    """
+    import xxhash
+
+    digest = xxhash.xxh3_128()
+    adapters = getattr(model, "peft_config", {}) if _adds_something(model) else {}
+    config = getattr(model, "config", None)
+    architecture = config.to_dict() if config else {}
+    architecture |= {"_name_or_path": "", "_commit_hash": ""}  # where it lies, not what it is
+    attention = config._attn_implementation if config else ""
+    facts = [architecture, attention, *map(_scaling, adapters.values())]
+    digest.update(json.dumps(facts, sort_keys=True, default=str).encode())
+    for name, tensor in chain(model.named_parameters(), model.named_buffers()):
+        if not adapters and ("lora_" in name or "modules_to_save" in name):
+            continue
+        plain = name.removeprefix("base_model.model.").replace(".base_layer", "")
+        kind = f"{plain} {tensor.dtype} {tuple(tensor.shape)} {tensor.device.type}"
+        digest.update(kind.encode())
+        for part in (tensor, getattr(getattr(tensor, "quant_state", None), "absmax", None)):
+            if part is not None:
+                digest.update(_bytes(part))
+    return digest.hexdigest()
+
+
+def _adds_something(model: Any) -> bool:
+    """Whether an adapter is on and changes what the model answers."""
+    if not hasattr(model, "peft_config") or model.get_model_status().enabled is False:
+        return False
+    if any(one.peft_type != "LORA" or one.use_dora for one in model.peft_config.values()):
+        return True
+    return any(
+        "modules_to_save" in name or ("lora_B" in name and bool(tensor.any()))
+        for name, tensor in model.named_parameters()
+    )
+
+
+def _scaling(adapter: Any) -> dict[str, Any]:
+    """What an adapter's settings do to its weights: rank, alpha and the like."""
+    settings = {**adapter.to_dict(), "inference_mode": None}
+    return {key: one for key, one in settings.items() if isinstance(one, int | float | dict)}
+
+
+def _bytes(tensor: Any) -> memoryview:
+    import torch
+
+    return memoryview(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from rich.table import Table
 
 from medgrpo.config.terminal import console as plain_console
 from medgrpo.metrics.recorded import Evaluation, format_interval, format_number
+from medgrpo.metrics.suite import conclusion, read_suite
 from medgrpo.rundir import RunFolder
 from medgrpo.tracking.metrics_log import read_log
 
@@ -21,6 +22,7 @@ _FILES = {
     "report.html": "all of this and more, to look at",
     "evaluation.json": "held-out metrics, paired tests of before and after",
     "predictions.parquet": "every held-out answer",
+    "suite.json": "the suite's sets and averages; their answers are in suite/",
     "evidently.html": "Evidently's report of after against before",
     "adapter": "the trained adapter, its tokenizer and model card",
     "merged_16bit": "the adapter merged into its model",
@@ -50,17 +52,10 @@ def closing_table(folder: RunFolder) -> None:
     for row in rows:
         table.add_row(*row[: 1 + len(columns)])
     console.print(table)
-    if selection := evaluation.selection:
-        score = format_number(selection["primary"], missing="-")
-        console.print(f"Validation, which ranks the sweep: {score} on {selection['n']} rows")
-    if evaluation.cuts:
-        console.print(evaluation.cuts)
-    for pair in evaluation.paired:
-        console.print(_pair_line(pair))
-    if folder.best.exists():
-        console.print(_best_line(json.loads(folder.best.read_text(encoding="utf-8"))))
-    for alarm in folder.read_watch():
-        console.print(f"Watch: {alarm['text']}")
+    if suite := read_suite(folder):
+        console.print(_suite_table(suite, list(evaluation.stages)))
+    for line in (*_suite_lines(suite), *_lines(folder, evaluation)):
+        console.print(line)
     if judge := folder.summary.get("judge"):
         console.print(_judge_line(judge["total"]))
         if judge["total"]["calls"]:
@@ -70,6 +65,51 @@ def closing_table(folder: RunFolder) -> None:
         path = folder.path / name
         if path.exists():
             console.print(f"  {name + '/' * path.is_dir():<20} {what}")
+
+
+def _lines(folder: RunFolder, evaluation: Evaluation) -> Iterator[str]:
+    """What goes with the metrics: how they came about, and what to be wary of."""
+    if selection := evaluation.selection:
+        score = format_number(selection["primary"], missing="-")
+        yield f"Validation, which ranks the sweep: {score} on {selection['n']} rows"
+    if evaluation.cuts:
+        yield evaluation.cuts
+    yield from map(_pair_line, evaluation.paired)
+    if folder.best.exists():
+        yield _best_line(json.loads(folder.best.read_text(encoding="utf-8")))
+    yield from (f"Watch: {alarm['text']}" for alarm in folder.read_watch())
+
+
+def _suite_table(suite: Mapping[str, Any], stages: Sequence[str]) -> Table:
+    """A line a set, by its primary metric, then the averages over sets."""
+    table = Table(box=SIMPLE_HEAD, title="Suite: each set by its primary metric")
+    table.add_column("set", ratio=1)
+    several = ["difference", "p (Holm)"] if len(stages) > 1 else []
+    for name in ("metric", "n", *stages, *several):
+        table.add_column(name.replace("_", " "), justify="right", no_wrap=name != "metric")
+    for name, one in suite["sets"].items():
+        digits = one["digits"]
+        values = [one["stages"][stage]["primary"] for stage in stages]
+        mark = " (in)" if one["in_domain"] else ""
+        p = "-" if one["p_holm"] is None else f"{one['p_holm']:.2g}"
+        _, *shown = _row("", values, digits)
+        change = [shown[-1], p] * bool(several)
+        table.add_row(name + mark, one["label"], str(one["n"]), *shown[:-1], *change)
+    for name, one in suite["macro"].items():
+        _, *shown = _row("", [one["stages"].get(stage) for stage in stages])
+        text = f"mean, {name.replace('_', ' ')}"
+        sets = f"{one['n']} set{'s' * (one['n'] != 1)}"
+        table.add_row(text, "", sets, *shown[: len(stages) + bool(several)])
+    return table
+
+
+def _suite_lines(suite: Mapping[str, Any]) -> Iterator[str]:
+    """What got worse beyond chance, and what could not be read; nothing without a suite."""
+    if not suite:
+        return
+    yield from filter(None, [conclusion(suite)])
+    for name, why in suite["missing"].items():
+        yield f"Missing from the suite: {name} ({why.splitlines()[0]})"
 
 
 def _judge_line(total: Mapping[str, Any]) -> str:

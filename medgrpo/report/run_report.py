@@ -15,6 +15,7 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from medgrpo.metrics.recorded import Evaluation, format_interval, format_number
+from medgrpo.metrics.suite import conclusion, read_suite
 from medgrpo.report.bias_variance import Curves
 from medgrpo.report.model_card import WARNING
 from medgrpo.rundir import RunFolder, replacing
@@ -38,6 +39,7 @@ def write_report(folder: RunFolder) -> None:
         "format_number": format_number,
         "format_interval": format_interval,
         "stage": stage_name,
+        "conclusion": conclusion,
     }
     styles = [(_HERE.parent / "page.css"), (_HERE / "run_report.css")]
     template = environment.from_string((_HERE / "run_report.html.jinja").read_text("utf-8"))
@@ -98,6 +100,7 @@ def _held_out(folder: RunFolder) -> dict[str, Any]:
         "metric": after["primary_metric"],
         "questions": list(questions.values()),
         "parity": _json(folder.path / "parity.json"),
+        "suite": read_suite(folder),
     }
 
 

@@ -38,7 +38,13 @@ from medgrpo.answers.tags import (
     tag_sequence,
 )
 from medgrpo.answers.text import nfkc, words
-from medgrpo.dataset.example import LETTERS, YES_NO_MAYBE, Example, option_line
+from medgrpo.dataset.example import (
+    LETTERS,
+    YES_NO_MAYBE,
+    Example,
+    is_multi_select,
+    option_line,
+)
 from medgrpo.rewards.base import RuleReward
 
 _MARKDOWN = re.compile(r"```|\*\*|__|^\s*#{1,6}\s|^\s*\|.*\|\s*$|\\boxed", re.MULTILINE)
@@ -185,7 +191,8 @@ def _as_prompted(answer: str, row: Example) -> bool:
     if row["options"]:
         letters = LETTERS[: len(row["options"])]
         prompted = {nfkc(option_line(row, letter)).casefold() for letter in letters}
-        return nfkc(answer).casefold() in prompted
+        parts = answer.split("; ") if is_multi_select(row["label"]) else [answer]
+        return {nfkc(part).casefold() for part in parts} <= prompted
     if row["label"] in YES_NO_MAYBE:
         return answer in YES_NO_MAYBE
     return answer != "" and "\n" not in answer and not _LIST_MARKER.match(answer)

@@ -1,11 +1,11 @@
 """Rewards that compare the answer with the gold: no judge, no opinion.
 
 A row is one of two kinds, and each reward speaks about one of them: rows with a label (options or
-yes / no / maybe) have `ChoiceAccuracyReward`, rows without (lists, short and free answers) have
-`ListMatchReward` and `TokenF1Reward`. On rows of the other kind a reward has no verdict: None,
-as TRL asks of a reward that does not apply. All generations of a group share their row, so None
-moves no advantage, and the logged mean is over the rows that the reward is about. A partial text
-match on a choice would pay for near misses ("type 1" for "type 2 diabetes").
+yes / no / maybe) have `ChoiceAccuracyReward` and `ChoiceOverlapReward`, rows without (lists, short
+and free answers) have `ListMatchReward` and `TokenF1Reward`. On rows of the other kind a reward has
+no verdict: None, as TRL asks of a reward that does not apply. All generations of a group share
+their row, so None moves no advantage, and the logged mean is over the rows that the reward is
+about. A partial text match on a choice would pay for near misses ("type 1" for "type 2 diabetes").
 
 The answer is read by the same parser as held-out accuracy (medgrpo/answers/parse.py); an
 unparsed answer scores 0, and so does one that was cut off before it was stated.
@@ -21,7 +21,7 @@ from annotated_types import Interval
 
 from medgrpo.answers.parse import Style, predict
 from medgrpo.dataset.example import Example
-from medgrpo.metrics.f1 import list_f1, token_f1
+from medgrpo.metrics.f1 import choice_overlap, list_f1, token_f1
 from medgrpo.rewards.base import Completion, RuleReward, each_with_row
 
 
@@ -69,6 +69,31 @@ class ChoiceAccuracyReward(AnswerReward):
         if row["label"] is None:
             return None
         return float(predict(response, row, self.style, truncated=truncated) == row["label"])
+
+
+class ChoiceOverlapReward(AnswerReward):
+    """Partial credit where any number of options may be right.
+
+    Range [0, 1]; None for rows without a label. Formula: options chosen and right / options chosen
+    or right; of a row with one right answer, 1 or 0. Source: the Hamming score of FrenchMedMCQA
+    (Labrak et al. 2022).
+
+    >>> row = {"options": ["iron", "zinc", "folate"], "label": "{A,C}", "answer": "iron; folate"}
+    >>> ChoiceOverlapReward().score("<answer>A) iron</answer>", row)
+    0.5
+    """
+
+    def __init__(
+        self, *, weight: float = 1.0, name: str = "choice_overlap", style: Style = "reasoning"
+    ) -> None:
+        super().__init__(weight=weight, name=name, style=style)
+
+    def score(self, response: str, row: Example, *, truncated: bool = False) -> float | None:
+        """The overlap with the gold label, 0.0 for no answer, None where there is no label."""
+        if row["label"] is None:
+            return None
+        answer = predict(response, row, self.style, truncated=truncated)
+        return choice_overlap(answer, row["label"])
 
 
 class ListMatchReward(AnswerReward):

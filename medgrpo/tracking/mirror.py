@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from medgrpo.metrics.recorded import Evaluation
+from medgrpo.metrics.suite import read_suite, suite_scores
 from medgrpo.rundir import RunFolder
 from medgrpo.tracking.base import Tracker
 
@@ -82,6 +83,7 @@ def headline_metrics(folder: RunFolder) -> dict[str, Any]:
         "score_before": evaluation.stages.get("before", {}).get("primary"),
         "rows": after.get("n"),
         "unparsed_rate": after.get("unparsed_rate"),
+        **{f"suite/{name}": value for name, value in suite_scores(read_suite(folder)).items()},
         "judge_cost": ((summary.get("judge") or {}).get("total") or {}).get("cost"),
     }
 

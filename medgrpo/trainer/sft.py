@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 from annotated_types import Ge
 
 from medgrpo.answers.parse import complies, predict
-from medgrpo.dataset.example import Example, gold_text
+from medgrpo.dataset.example import LETTERS, Example, gold_text, letters_in
 from medgrpo.dataset.prompt import Prompt
 from medgrpo.errors import UserError
 from medgrpo.trainer.base import MANAGED, Training, TRLTrainer
@@ -126,7 +126,9 @@ def completion(row: Example, style: str) -> str | None:
     ends_in_it = predict(explanation, row, style) == (row["label"] or row["answer"])
     if ends_in_it and complies(explanation, row, style):
         return explanation
-    answer = f"({row['label']}) {row['answer']}" if row["options"] else row["answer"]
+    letters = letters_in(row["label"] or "") if row["options"] else []
+    lettered = [f"({one}) {row['options'][LETTERS.index(one)]}" for one in letters]
+    answer = "; ".join(lettered) or row["answer"]
     return f"{explanation}\nTherefore, the answer is {answer}.".strip()
 
 

@@ -20,9 +20,12 @@ CHOICES = [
 GIVEN = {  # what these choices leave to the user
     ("model", "local"): ["model.name_or_path=."],
     ("dataset", "jsonl"): ["dataset.path=."],
+    ("dataset", "frenchmedmcqa"): ["dataset.path=."],
+    ("suite", "frenchmedmcqa"): ["evaluation.suite.frenchmedmcqa.path=."],
     ("engine", "openai"): ["trainer=none", "engine.base_url=http://x", "engine.served_model=x"],
     ("engine", "vllm"): ["trainer=none"],
     ("metrics", "bioasq"): ["dataset.primary_metric=bioasq_list_f1"],
+    ("metrics", "multi_select"): ["dataset.primary_metric=choice_overlap"],
 }
 
 

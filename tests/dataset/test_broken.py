@@ -71,10 +71,10 @@ DROPS = [  # loader, file name, content, reason of the one row dropped
     (MedQA, "f.jsonl", lines(question(99, question=KeyError)), "no question"),
     (MedQA, "f.jsonl", lines(question(99, question="  ")), "no question"),
     (MedQA, "f.jsonl", lines(question(99, question=None)), "no question"),
-    (MedQA, "f.jsonl", lines(question(99, question=["a"])), "no question"),
+    (MedQA, "f.jsonl", lines(question(99, question=["a"])), "question is a list"),
     (MedQA, "f.jsonl", lines(question(99, answer_idx=None)), "no answer_idx"),
     (MedQA, "f.jsonl", lines(question(99, answer_idx="E")), "answer_idx names no option"),
-    (MedQA, "f.jsonl", lines(question(99, answer_idx=["B"])), "no answer_idx"),
+    (MedQA, "f.jsonl", lines(question(99, answer_idx=["B"])), "answer_idx is a list"),
     (MedQA, "f.jsonl", lines(question(99, options=["a", "b"])), "options are not lettered"),
     (
         MedQA,
@@ -83,7 +83,7 @@ DROPS = [  # loader, file name, content, reason of the one row dropped
         "options are not lettered",
     ),
     (MedQA, "f.jsonl", lines(question(99, options={"A": None, "B": "b"})), "no A"),
-    (MedQA, "f.jsonl", lines(question(99, options={"A": {}, "B": "b"})), "no A"),
+    (MedQA, "f.jsonl", lines(question(99, options={"A": {}, "B": "b"})), "A is an object"),
     (
         MedQA,
         "f.jsonl",

@@ -74,6 +74,61 @@ def careqa(n):
     ]
 
 
+def medxpertqa(n):
+    options = {letter: f"{letter.lower()} finding" for letter in "ABCDEFGHIJ"}
+    listed = " ".join(f"({letter}) {text}" for letter, text in options.items())
+    return [
+        {"id": f"Text-{i}", "question": f"What is shown by {i}?\nAnswer Choices: {listed}"}
+        | {"options": options, "label": "ABCDEFGHIJ"[i % 10], "body_system": "Skeletal"}
+        | {"medical_task": "Diagnosis" if i % 2 else "Treatment", "question_type": "Reasoning"}
+        for i in range(n)
+    ]
+
+
+def medbullets(n, letters="ABCDE"):
+    return [
+        {"question": f"A man has sign {i}. Which is it?", "answer": letters[i % len(letters)]}
+        | {"options": {letter: f"disease {letter}" for letter in letters}, "explanation": "x"}
+        for i in range(n)
+    ]
+
+
+def headqa(n):
+    return [
+        {"name": "Cuaderno_2013_1_M", "year": "2013", "category": "medicine", "qid": i + 1}
+        | {"qtext": f"¿Qué falta en {i}?", "ra": i % (4 + i % 2) + 1, "image": None}
+        | {"answers": [{"aid": k, "atext": f"{k} de {i}"} for k in range(1, 5 + i % 2)]}
+        for i in range(n)
+    ]
+
+
+def cmexam(n):
+    options = "A 叶酸\nB 铁\nC 维生素B12\nD 碘\nE 锌"
+    return [
+        {"Question": f"患者{i}缺乏的是", "Options": options, "Explanation": "略"}
+        | {"Answer": ["C", "ABD", "EA", None][i % 4], "Disease Group": "x"}
+        for i in range(n)
+    ]
+
+
+def frenchmedmcqa(n):
+    answers = {letter: f"{letter} de la liste" for letter in "abcde"}
+    return [
+        {"id": f"q{i}", "question": f"Quelles propositions sont vraies, numéro {i} ?"}
+        | {"answers": answers, "correct_answers": [["a"], ["c", "b", "d"]][i % 2]}
+        | {"subject_name": "pharmacie", "nbr_correct_answers": [1, 3][i % 2]}
+        for i in range(n)
+    ]
+
+
+def medical_o1(n):
+    return [
+        {"Open-ended Verifiable Question": f"Which vitamin is lacking in {i}?"}
+        | {"Ground-True Answer": f"vitamin B{i}"}
+        for i in range(n)
+    ]
+
+
 def parts(**splits):
     kept = {k: v if isinstance(v, Dataset) else Dataset.from_list(v) for k, v in splits.items()}
     return DatasetDict(kept)
@@ -87,6 +142,19 @@ HUB = {
     ("TIGER-Lab/MMLU-Pro", None): lambda: parts(test=mmlu_pro(90), validation=mmlu_pro(12)),
     ("maximegmd/MetaMedQA", None): lambda: parts(test=metamedqa(30)),
     ("HPAI-BSC/CareQA", "CareQA_en"): lambda: parts(test=careqa(40)),
+    ("TsinghuaC3I/MedXpertQA", "Text"): lambda: parts(dev=medxpertqa(5), test=medxpertqa(30)),
+    ("mkieffer/Medbullets", None): lambda: parts(
+        op4_test=medbullets(20, "ABCD"), op5_test=medbullets(20)
+    ),
+    ("EleutherAI/headqa", "es"): lambda: parts(
+        train=headqa(60), validation=headqa(20)[10:], test=headqa(100)[60:]
+    ),
+    ("fzkuji/CMExam", None): lambda: parts(
+        train=cmexam(80), validation=cmexam(100)[80:], test=cmexam(140)[100:]
+    ),
+    ("FreedomIntelligence/medical-o1-verifiable-problem", None): lambda: parts(
+        train=medical_o1(100)
+    ),
 }
 
 
@@ -114,6 +182,9 @@ def load(*overrides):
         ("mmlu_pro_health", (0, 4, 30), "ADGJBEHCFI", {""}),
         ("metamedqa", (0, 0, 30), "ABCDEF", {"Fictional", "Real"}),
         ("careqa", (0, 0, 39), "ABCD", {"Nursing", "Medicine"}),
+        ("medxpertqa", (0, 0, 30), "ABCDEFGHIJ", {"Diagnosis", "Treatment"}),
+        ("medbullets", (0, 0, 20), "ABCDE", {""}),
+        ("headqa", (50, 10, 40), "ABCDE", {"medicine"}),
     ],
 )
 def test_a_benchmark_from_its_hub_schema(name, sizes, labels, groups):
@@ -144,3 +215,78 @@ def test_medmcqa_in_its_authors_files_counts_from_one(tmp_path):
     )  # fmt: skip
     assert data["test"][1]["answer"] == "substance b1"
     assert len(data["test"]) == 20
+
+
+def test_a_question_that_lists_its_options_is_cut():
+    for row in load("dataset=medxpertqa")["test"]:
+        assert row["question"].startswith("What is shown by ")
+        assert "Answer Choices" not in row["question"]
+
+
+def test_medxpertqa_in_its_authors_files(tmp_path):
+    rows = [
+        row
+        | {"options": [{"letter": k, "content": v} for k, v in row["options"].items()]}
+        | {"label": [row["label"]]}
+        for row in medxpertqa(20)
+    ]
+    (tmp_path / "test.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    test = load("dataset=medxpertqa", "dataset.source=path", f"dataset.path={tmp_path}")["test"]
+    assert [row["label"] for row in test][:3] == ["A", "B", "C"]
+    assert test[2]["answer"] == "c finding"
+
+
+def test_medbullets_with_four_options_and_as_its_authors_store_a_table(tmp_path):
+    four = load("dataset=medbullets", "dataset.hub_splits={test: op4_test}")["test"]
+    assert {len(row["options"]) for row in four} == {4}
+    columns = ["question", "opa", "opb", "opc", "opd", "ope", "answer_idx", "answer"]
+    rows = [[f"A man has sign {i}?", *"vwxyz", "ABCDE"[i % 5], "vwxyz"[i % 5]] for i in range(10)]
+    table = {name: {str(i): row[n] for i, row in enumerate(rows)} for n, name in enumerate(columns)}
+    (tmp_path / "medbullets_op5.json").write_text(json.dumps(table))
+    test = load(
+        "dataset=medbullets", "dataset.source=path", f"dataset.path={tmp_path}",
+        "dataset.splits={test: medbullets_op5.json}", "dataset.answer=answer_idx",
+        "dataset.options=[opa,opb,opc,opd,ope]",
+    )["test"]  # fmt: skip
+    assert [row["answer"] for row in test] == list("vwxyz") * 2
+
+
+def test_headqa_in_its_authors_files(tmp_path):
+    for split, first in {"train": 0, "dev": 60, "test": 80}.items():
+        exams = {}
+        for category in ("medicine", "nursing"):
+            rows = [
+                {key: row[key] for key in ("qid", "qtext", "ra", "answers")}
+                | {"qtext": f"{row['qtext']} {category}"}
+                for row in headqa(first + 20)[first:]
+            ]
+            exams[f"Cuaderno_{category}"] = {"year": "2013", "category": category, "data": rows}
+        (tmp_path / f"{split}_HEAD.json").write_text(json.dumps({"version": 1, "exams": exams}))
+    data = load(
+        "dataset=headqa", "dataset.source=path", f"dataset.path={tmp_path}",
+        "dataset.records=exams.*.data",
+        "dataset.splits={train: train_HEAD.json, validation: dev_HEAD.json, test: test_HEAD.json}",
+    )  # fmt: skip
+    assert [len(data[split]) for split in ("train", "validation", "test")] == [40, 40, 40]
+    assert set(data["test"]["group"]) == {"medicine", "nursing"}
+    assert data["test"][1]["answer"] == "2 de 81"
+
+
+def test_any_number_of_options_may_be_right(tmp_path):
+    data = load("dataset=cmexam", "dataset.drop_limit=1")
+    assert [len(data[split]) for split in ("train", "validation", "test")] == [60, 15, 30]
+    found = {row["label"]: row["answer"] for row in data["test"]}
+    assert found == {"{C}": "维生素B12", "{A,B,D}": "叶酸; 铁; 碘", "{A,E}": "叶酸; 锌"}
+    for name, rows in {
+        "train": frenchmedmcqa(40), "dev": frenchmedmcqa(60)[40:], "test": frenchmedmcqa(90)[60:]
+    }.items():  # fmt: skip
+        (tmp_path / f"{name}.json").write_text(json.dumps(rows))
+    test = load("dataset=frenchmedmcqa", f"dataset.path={tmp_path}")["test"]
+    assert [row["label"] for row in test][:2] == ["{A}", "{B,C,D}"]
+    assert test[1]["answer"] == "b de la liste; c de la liste; d de la liste"
+
+
+def test_open_questions_have_no_label():
+    data = load("dataset=medical_o1_verifiable")
+    assert set(data["train"]["label"]) == {None}
+    assert data["train"][0]["answer"].startswith("vitamin B")

@@ -16,7 +16,7 @@ from judge.faults import GOOD, KINDS, WRITTEN
 from judge.server import Apart
 
 from medgrpo.errors import UserError
-from medgrpo.evaluation.engines.base import Decoding
+from medgrpo.evaluation.engines.base import Decoding, Generation
 from medgrpo.evaluation.engines.openai_engine import OpenAIEngine
 
 PROMPTS = [[{"role": "user", "content": f"question {i}"}] for i in range(7)]
@@ -70,7 +70,7 @@ def server() -> Iterator[Server]:
 def ask(
     server: Server,
     api_key_env: str | None = None,
-    on_progress: Any = lambda answered: None,
+    on_answers: Any = lambda answers: None,
     base_url: str = "",
     **options: Any,
 ) -> Any:
@@ -78,17 +78,19 @@ def ask(
     engine = OpenAIEngine(base_url=url, served_model="served", api_key_env=api_key_env)
     policy: Any = None  # a server answers without it
     decoding = Decoding(batch_size=3, max_new_tokens=9, **options)
-    return engine.generate(policy, PROMPTS, decoding, on_progress)
+    return engine.generate(policy, PROMPTS, decoding, on_answers)
 
 
 def test_answers_come_in_the_order_of_prompts_and_cut_off_ones_count(server: Server) -> None:
-    seen: list[int] = []
+    seen: list[dict[int, Generation]] = []
     server.ended = {"answer 2", "answer 5"}
-    answers = ask(server, on_progress=seen.append)
+    answers = ask(server, on_answers=seen.append)
     assert [answer.text for answer in answers] == [f"answer {i}" for i in range(7)]
     assert {answer.tokens for answer in answers} == {5}
     assert [answer.truncated for answer in answers] == [i not in (2, 5) for i in range(7)]
-    assert seen == [1, 2, 3, 4, 5, 6, 7]
+    assert {place: one.text for new in seen for place, one in new.items()} == {
+        i: f"answer {i}" for i in range(7)
+    }
     assert {(r["model"], r["max_tokens"], r["temperature"]) for r in server.requests} == {
         ("served", 9, 0.0)
     }

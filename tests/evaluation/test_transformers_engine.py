@@ -19,11 +19,11 @@ PROMPTS = [
 
 
 def ask(
-    model: Any, tokenizer: Any, on_progress: Any = lambda answered: None, **options: Any
+    model: Any, tokenizer: Any, on_answers: Any = lambda answers: None, **options: Any
 ) -> list[Generation]:
     decoding = Decoding(**{"batch_size": 4, "max_new_tokens": 12, **options})
     policy = Policy(model, tokenizer)
-    return TransformersEngine().generate(policy, PROMPTS, decoding, on_progress)
+    return TransformersEngine().generate(policy, PROMPTS, decoding, on_answers)
 
 
 def test_batches_answer_as_single_prompts_do(model: Any, tokenizer: Any) -> None:
@@ -173,12 +173,12 @@ def test_what_unsloth_changes_to_generate_is_undone(
 
 
 def test_training_mode_comes_back_after_an_error(model: Any, tokenizer: Any) -> None:
-    def stop(answered: int) -> None:
+    def stop(answers: object) -> None:
         raise KeyboardInterrupt
 
     model.train()
     with pytest.raises(KeyboardInterrupt):
-        ask(model, tokenizer, on_progress=stop)
+        ask(model, tokenizer, on_answers=stop)
     assert model.training
 
 
@@ -197,9 +197,10 @@ def test_adapters_take_part(model: Any, tokenizer: Any) -> None:
 
 
 def test_progress_and_template_arguments(model: Any, tokenizer: Any) -> None:
-    seen: list[int] = []
-    plain = ask(model, tokenizer, batch_size=5, on_progress=seen.append)
-    assert seen == [5, 10, 12]
+    seen: list[dict[int, Generation]] = []
+    plain = ask(model, tokenizer, batch_size=5, on_answers=seen.append)
+    assert [len(new) for new in seen] == [5, 5, 2]
+    assert [answer for _, answer in sorted({**seen[0], **seen[1], **seen[2]}.items())] == plain
     assert ask(model, tokenizer, chat_template_kwargs={"loud": True}) != plain
 
 

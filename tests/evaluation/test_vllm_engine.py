@@ -79,12 +79,12 @@ def ask(
     model: Any,
     tokenizer: Any,
     prompts: Any = PROMPTS,
-    on_progress: Any = lambda answered: None,
+    on_answers: Any = lambda answers: None,
     **options: Any,
 ) -> list[Any]:
     engine = VLLMEngine(gpu_memory_utilization=0.3)
     decoding = Decoding(batch_size=4, max_new_tokens=6, **options)
-    return engine.generate(Policy(model, tokenizer), prompts, decoding, on_progress)
+    return engine.generate(Policy(model, tokenizer), prompts, decoding, on_answers)
 
 
 def adapted(model: Any, rank: int) -> Any:
@@ -102,8 +102,8 @@ def filled(tuned: Any, value: float) -> Any:
 
 def test_it_is_made_for_what_is_asked(model: Any, tokenizer: Any) -> None:
     model.config._name_or_path, model.config._commit_hash = "some/base", "abc"
-    seen: list[int] = []
-    answers = ask(model, tokenizer, on_progress=seen.append)
+    seen: list[dict[int, Any]] = []
+    answers = ask(model, tokenizer, on_answers=seen.append)
     assert LLM.made == [
         {
             "model": "some/base",
@@ -117,7 +117,8 @@ def test_it_is_made_for_what_is_asked(model: Any, tokenizer: Any) -> None:
         }
     ]
     lengths = [int(answer.text.partition(" ")[0]) for answer in answers]
-    assert (lengths, seen) == ([LENGTH - 6, LENGTH - 8, LENGTH], [3])
+    assert lengths == [LENGTH - 6, LENGTH - 8, LENGTH]
+    assert seen == [dict(enumerate(answers))]
     assert [answer.tokens for answer in answers] == [5, 5, 5]
     assert [answer.truncated for answer in answers] == [False, True, False]
     assert all("no adapter" in answer.text for answer in answers)

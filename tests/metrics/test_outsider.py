@@ -74,6 +74,7 @@ def test_every_metric_of_a_stage(run: tuple[dict[str, Any], pd.DataFrame], stage
     told, found = evaluation[stage], recomputed(table[table.stage == stage])
     assert told.pop("prompts_trimmed") == 0
     assert 0 <= told.pop("responses_cut_off") <= told["n"]
+    assert (told.pop("answers_cached"), told.pop("seconds_saved")) == (0, 0)
     votes, n = found.pop("maj_at_k")
     sure = sum(label in vote for vote, label in votes if len(vote) == 1)
     ties = sum(label in vote for vote, label in votes if len(vote) > 1)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 from medgrpo.config.schema import Problem
 from medgrpo.model.base import Policy
@@ -22,6 +22,9 @@ class Generation(NamedTuple):
     text: str  # without special tokens
     tokens: int  # its length, the end token included
     truncated: bool  # cut off at max_new_tokens, before an end token
+
+
+OnAnswers: TypeAlias = Callable[[Mapping[int, Generation]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +56,12 @@ class Engine(Protocol):
         policy: Policy,
         prompts: Sequence[list[dict[str, str]]],
         decoding: Decoding,
-        on_progress: Callable[[int], None] = lambda answered: None,
+        on_answers: OnAnswers = lambda answers: None,
     ) -> list[Generation]:
         """The response to each prompt (chat messages), in the order of `prompts`.
 
-        `on_progress` gets the number of prompts answered so far. Raises UserError where no answer
-        can be had: a missing one would look like a wrong one.
+        `on_answers` gets new answers as they come, by the places of their prompts. Raises
+        UserError where no answer can be had: a missing one would look like a wrong one.
         """
 
 

@@ -7,7 +7,7 @@ limited, tried again, and believed only when what it sends is an answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -15,7 +15,14 @@ from annotated_types import Ge, Gt
 
 from medgrpo.config.schema import Problem
 from medgrpo.errors import UserError
-from medgrpo.evaluation.engines.base import ONLY_EVALUATES, SEED, Decoding, Engine, Generation
+from medgrpo.evaluation.engines.base import (
+    ONLY_EVALUATES,
+    SEED,
+    Decoding,
+    Engine,
+    Generation,
+    OnAnswers,
+)
 from medgrpo.judge.address import Address, BaseUrl
 from medgrpo.judge.client import JudgeError, Limits
 from medgrpo.judge.endpoint import Endpoint
@@ -49,7 +56,7 @@ class OpenAIEngine(Engine):
         policy: Policy,
         prompts: Sequence[list[dict[str, str]]],
         decoding: Decoding,
-        on_progress: Callable[[int], None] = lambda answered: None,
+        on_answers: OnAnswers = lambda answers: None,
     ) -> list[Generation]:
         """As `Engine.generate`: no answer is a refusal of the model, or of a filter, as well."""
         address = Address.of(
@@ -77,7 +84,9 @@ class OpenAIEngine(Engine):
                 ) from None
 
         loop = OwnLoop("evaluation")
-        batch = concurrently(answer, len(prompts), decoding.batch_size, on_progress)
+        batch = concurrently(
+            answer, len(prompts), decoding.batch_size, lambda place, made: on_answers({place: made})
+        )
         try:
             return loop.start(batch).result()
         finally:

@@ -7,12 +7,19 @@ penalty, Llama's temperature) are overridden: greedy means the likeliest token, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from medgrpo.evaluation.engines.base import SEED, Decoding, Engine, Generation, prompt_ids
+from medgrpo.evaluation.engines.base import (
+    SEED,
+    Decoding,
+    Engine,
+    Generation,
+    OnAnswers,
+    prompt_ids,
+)
 from medgrpo.model.base import Policy
 
 if TYPE_CHECKING:
@@ -29,7 +36,7 @@ class TransformersEngine(Engine):
         policy: Policy,
         prompts: Sequence[list[dict[str, str]]],
         decoding: Decoding,
-        on_progress: Callable[[int], None] = lambda answered: None,
+        on_answers: OnAnswers = lambda answers: None,
     ) -> list[Generation]:
         """As `Engine.generate`, without moving torch's random numbers for others.
 
@@ -44,8 +51,9 @@ class TransformersEngine(Engine):
                 left = order[len(answers) :]
                 batch = left[: _size(len(ids[left[0]]), decoding)]
                 written = _write(policy, [ids[index] for index in batch], config)
-                answers.update(zip(batch, written, strict=True))
-                on_progress(len(answers))
+                new = dict(zip(batch, written, strict=True))
+                answers |= new
+                on_answers(new)
         return [answers[index] for index in range(len(prompts))]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Annotated, Any
@@ -24,6 +24,7 @@ from medgrpo.evaluation.engines.base import (
     Decoding,
     Engine,
     Generation,
+    OnAnswers,
     prompt_ids,
 )
 from medgrpo.model.base import Policy
@@ -52,9 +53,9 @@ class VLLMEngine(Engine):
         policy: Policy,
         prompts: Sequence[list[dict[str, str]]],
         decoding: Decoding,
-        on_progress: Callable[[int], None] = lambda answered: None,
+        on_answers: OnAnswers = lambda answers: None,
     ) -> list[Generation]:
-        """As `Engine.generate`; progress is told when all is done."""
+        """As `Engine.generate`; the answers come at once, when all is done."""
         ids = prompt_ids(policy.tokenizer, prompts, decoding.chat_template_kwargs)
         llm = _load(
             **_base(policy),
@@ -79,9 +80,13 @@ class VLLMEngine(Engine):
                 use_tqdm=False,
                 lora_request=_adapter(policy, folder),
             )
-        on_progress(len(outputs))
-        answers = [output.outputs[0] for output in outputs]
-        return [Generation(a.text, len(a.token_ids), a.finish_reason == "length") for a in answers]
+        written = [output.outputs[0] for output in outputs]
+        answers = [
+            Generation(one.text, len(one.token_ids), one.finish_reason == "length")
+            for one in written
+        ]
+        on_answers(dict(enumerate(answers)))
+        return answers
 
 
 def _base(policy: Policy) -> dict[str, Any]:

@@ -1,0 +1,82 @@
+"""Greedy answers on disk: what a model has answered once, it is not asked again.
+
+The base model's answers are the same for every job of a sweep, and so are those of an adapter that
+is evaluated again. One SQLite file, shared by the processes of a sweep (medgrpo/judge/cache.py). A
+key is made of all that decides an answer: the contents of the weights in memory, adapter included,
+the engine with the versions of its libraries, type and device of the weights, the prompt's token
+ids and the length allowed. What is sampled, and what a server answers, is never kept: a seed means
+nothing in another batch, and a server's weights cannot be seen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from medgrpo import __version__
+from medgrpo.evaluation.engines.base import Decoding, Engine, Generation, prompt_ids
+from medgrpo.judge.cache import Cache, cache_key
+from medgrpo.model.base import Policy
+from medgrpo.model.identity import weights_hash
+
+LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "vllm", "unsloth")
+
+
+class AnswerCache:
+    """Asks an engine for those answers alone that are not known yet."""
+
+    def __init__(self, path: str, engine: Engine, policy: Policy) -> None:
+        """`policy` as it is now: what it answers after another step of training is not its own."""
+        self.hits = 0  # answers that were there
+        self.seconds_saved = 0.0  # that these took when they were made
+        self._engine, self._policy = engine, policy
+        self._cache = Cache(path, "evaluation.answer_cache")
+        self._known = [
+            weights_hash(policy.model), len(policy.tokenizer), __version__,
+            [f"{type(engine).__module__}.{type(engine).__qualname__}", str(engine)],
+            {name: _version(name) for name in LIBRARIES},
+        ]  # fmt: skip
+
+    def generate(
+        self,
+        prompts: Sequence[list[dict[str, str]]],
+        decoding: Decoding,
+        on_answers: Callable[[Mapping[int, Generation]], None],
+    ) -> list[Generation]:
+        """As `Engine.generate`, of a greedy `decoding`; what is new is kept as it comes."""
+        ids = prompt_ids(self._policy.tokenizer, prompts, decoding.chat_template_kwargs)
+        keys = [cache_key(self._known, prompt, decoding.max_new_tokens) for prompt in ids]
+        found = {place: self._cache.get(key) for place, key in enumerate(keys)}
+        known = {place: one for place, one in found.items() if one is not None}
+        answers = {place: Generation(*one[:3]) for place, one in known.items()}
+        self.hits += len(known)
+        self.seconds_saved += sum(one[3] for one in known.values())
+        on_answers(answers)
+        left = [place for place in range(len(prompts)) if place not in answers]
+        heard = time.monotonic()
+
+        def keep(made: Mapping[int, Generation]) -> None:
+            nonlocal heard
+            now = time.monotonic()
+            seconds, heard = (now - heard) / max(1, len(made)), now
+            new = {left[index]: answer for index, answer in made.items()}
+            for place, answer in new.items():
+                self._cache.put(keys[place], [*answer, round(seconds, 3)])
+            on_answers(new)
+
+        if left:
+            asked = [prompts[place] for place in left]
+            made = self._engine.generate(self._policy, asked, decoding, keep)
+            answers |= dict(zip(left, made, strict=True))
+        return [answers[place] for place in range(len(prompts))]
+
+    def close(self) -> None:
+        self._cache.close()
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,176 @@
+"""A suite: further benchmarks, answered by the same model at each stage of a run.
+
+Training on one benchmark can cost others what they tested ("catastrophic forgetting", McCloskey and
+Cohen 1989), and a figure in the domain of the training says little about any other. Each set keeps
+its own prompt, metric, interval and baselines; what got worse is tested, over all sets at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from medgrpo.config.progress import Phase
+from medgrpo.dataset.base import Benchmark
+from medgrpo.dataset.fit import Fitting, add_prompts
+from medgrpo.dataset.hygiene import count_shared
+from medgrpo.dataset.prompt import Prompt
+from medgrpo.errors import UserError
+from medgrpo.evaluation.engines.base import Engine
+from medgrpo.evaluation.heldout import HeldOut, Result
+from medgrpo.evaluation.write import write_stages
+from medgrpo.metrics.base import Metric, require
+from medgrpo.metrics.suite import SetResult, summed_up
+from medgrpo.model.base import Policy
+from medgrpo.model.hub import cached_dataset, hub_problems
+from medgrpo.rewards.base import Reward
+from medgrpo.rundir import RunFolder
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+MEASURED = 300  # prompts of a set, evenly spread, whose length is counted
+
+
+@dataclass
+class SuiteSet:
+    """One benchmark of the suite, ready to be answered."""
+
+    name: str
+    rows: Dataset  # with prompts
+    prompt: Prompt
+    primary_metric: str
+    evaluation: HeldOut
+    in_domain: bool
+    in_training: int  # training rows of the run that are also among these
+    results: dict[str, Result] = field(default_factory=dict)  # by stage
+
+
+@dataclass
+class Suite:
+    """The sets of a run, and what they were answered with."""
+
+    metrics: Mapping[str, Metric]
+    engine: Engine
+    sets: list[SuiteSet] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)  # set: why it could not be read
+
+    @classmethod
+    def read(
+        cls,
+        evaluation: HeldOut,
+        reading: Mapping[str, Any],
+        tokenizer: PreTrainedTokenizerBase,
+        train: Dataset | None,
+        *,
+        trained_on: str | None,
+        room: Callable[[int], int],
+    ) -> Suite:
+        """The sets of `evaluation.suite`; one that cannot be read is logged and left out.
+
+        `reading` is what `HeldOut` takes to answer rows. `train`: the run's training rows, None
+        where nothing is trained; `trained_on`: the name of their benchmark. `room`: the tokens that
+        a held-out prompt may have, of those that a training prompt may have.
+        """
+        from datasets import DatasetDict
+
+        suite = cls(reading["metrics"], reading["engine"])
+        for name, benchmark in evaluation.suite.items():
+            log.info("suite: %s", name)
+            prompt = _prompt(reading["prompt"], benchmark)
+            budget = room(benchmark.max_prompt_tokens)
+            try:
+                with Phase(f"reading {name}"):
+                    _require_hub(name, benchmark.hub_id)
+                    metric = require(suite.metrics, benchmark.primary_metric)
+                    own = _limited(evaluation, benchmark)
+                    rows = benchmark.load()[own.split]
+                    own.require_rows(metric, rows)
+                    shared = count_shared(train, rows)
+            except UserError as error:
+                log.error("suite: %s is missing: %s", name, error)
+                suite.missing[name] = str(error)
+                continue
+            if shared:
+                log.warning("suite: %d training rows are also rows of %s", shared, name)
+            fitted = add_prompts(DatasetDict({own.split: rows}), prompt, tokenizer, budget)
+            named = [trained_on] * (train is not None)
+            in_domain = name in (named if evaluation.in_domain is None else evaluation.in_domain)
+            suite.sets.append(
+                SuiteSet(name, fitted[own.split], prompt, metric.name, own, in_domain, shared)
+            )
+        _log_budgets(suite.sets, tokenizer)
+        return suite
+
+    def answer(self, stage: str, policy: Policy, rewards: Sequence[Reward]) -> None:
+        """Answer every set with the policy as it is now."""
+        for one in self.sets:
+            log.info("suite: %s, %s", one.name, stage.replace("_", " "))
+            one.results[stage] = one.evaluation(
+                policy, one.rows, rewards, engine=self.engine, prompt=one.prompt,
+                metrics=self.metrics, primary_metric=one.primary_metric,
+            )  # fmt: skip
+
+    def write(self, folder: RunFolder) -> None:
+        """Write suite.json and each set's evaluation into suite/NAME; nothing without a suite."""
+        if not (self.sets or self.missing):
+            return
+        results = []
+        for one in self.sets:
+            place = folder.part(f"suite/{one.name}")
+            evaluation = write_stages(place, one.results, self.metrics, one.primary_metric)
+            answered = {stage: result.predictions for stage, result in one.results.items()}
+            metric = self.metrics[one.primary_metric]
+            results.append(
+                SetResult(one.name, metric, evaluation, answered, one.in_domain, one.in_training)
+            )
+        folder.write_json(folder.suite, summed_up(results, self.missing))
+
+
+def _require_hub(name: str, hub_id: str | None) -> None:
+    """UserError where a repository is neither here nor at the hub's, asked once."""
+    if hub_id is not None and not cached_dataset(hub_id):
+        key = f"evaluation.suite.{name}.dataset_id"
+        if problem := next(hub_problems(key, "dataset", hub_id, None), None):
+            raise UserError(problem)
+
+
+def _prompt(prompt: Prompt, benchmark: Benchmark) -> Prompt:
+    """The run's, asking for an answer that looks as the benchmark's do."""
+    return replace(prompt, answer_with=getattr(benchmark, "answer_with", prompt.answer_with))
+
+
+def _limited(evaluation: HeldOut, benchmark: Benchmark) -> HeldOut:
+    """The run's own evaluation, on the first rows of a set: as many as either limit allows."""
+    limits = [evaluation.limit, getattr(benchmark, "limit", None)]
+    limit = min((n for n in limits if n is not None), default=None)
+    scored = evaluation.reward_rows if evaluation.suite_rewards else 0
+    return replace(evaluation, limit=limit, samples=0, reward_rows=scored)
+
+
+def _log_budgets(sets: Sequence[SuiteSet], tokenizer: PreTrainedTokenizerBase) -> None:
+    """One table of what each set asks of the model's room, before anything is trained."""
+    import numpy as np
+
+    if not sets:
+        return
+    lines = [f"{'suite: set':<24}{'rows':>7}{'longest prompt':>16}{'new tokens':>12}  domain"]
+    for one in sets:
+        n = (
+            len(one.rows)
+            if one.evaluation.limit is None
+            else min(one.evaluation.limit, len(one.rows))
+        )
+        places = np.unique(np.linspace(0, n - 1, min(n, MEASURED)).astype(int)).tolist()
+        fitting = Fitting(one.prompt, tokenizer, 0)
+        longest = max(fitting.tokens([one.rows[place] for place in places]), default=0)
+        domain = "in" if one.in_domain else "out"
+        lines.append(
+            f"  {one.name:<22}{n:>7}{longest:>16}{one.evaluation.max_new_tokens:>12}  {domain}"
+        )
+    log.info("%s", "\n".join(lines))
