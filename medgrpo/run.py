@@ -120,10 +120,10 @@ def run(cfg: DictConfig) -> float:
         )  # fmt: skip
         suite.write(folder)
         if trainings:
-            with Phase("saving"):
-                save_policy(policy, folder.adapter, model_card(config, evaluated))
             export: Export = build(cfg.export)
-            export(parts.model, policy, folder, rows, result, evaluate=evaluate)
+            with Phase("saving and exporting"):
+                save_policy(policy, folder.adapter, model_card(config, evaluated))
+                export(parts.model, policy, folder, rows, result, evaluate=evaluate)
         for _, place in trainings.values():
             plot_run(place)
         judging.close()

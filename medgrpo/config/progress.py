@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 log = logging.getLogger(__name__)
 
@@ -20,19 +21,33 @@ QUIET = 15.0  # seconds without a word after which a log line says that work goe
 class Phase:
     """A part of a run; as a context manager, shows how far it is and what it found so far.
 
-    `total` is how many rows (steps, ...) there are, None where that says nothing.
+    `total` is how many rows (or `unit`) there are, None where that says nothing, of which `done`
+    were done before. The bar goes away at the end, unless it is to `stay`.
     """
 
-    def __init__(self, name: str, total: int | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        total: int | None = None,
+        *,
+        done: int = 0,
+        unit: str = "",
+        stay: bool = False,
+    ) -> None:
         self.name = name
         self.total = total
-        self.done = 0
+        self.done = self._from = done
         self.note = ""  # "accuracy so far 0.250"
         self._start = self._heard = time.monotonic()
         self._over = threading.Event()
-        console = Console()
-        self._bar = _bar(console) if console.is_terminal and not console.is_dumb_terminal else None
-        self._task = self._bar.add_task(name, total=total, note="") if self._bar else None
+        self._bar = _bar(transient=not stay) if sys.stdout.isatty() else None
+        self._task = (
+            self._bar.add_task(
+                unit or name, total=total, completed=done, note="", count=self._count()
+            )
+            if self._bar
+            else None
+        )
         self._thread = threading.Thread(target=self._tell, name=name, daemon=True)
 
     def __enter__(self) -> Self:
@@ -59,7 +74,12 @@ class Phase:
         """`done` of `total` are done; `note` says what they are like."""
         self.done, self.note = done, note
         if self._bar and self._task is not None:
-            self._bar.update(self._task, completed=done, note=note)
+            self._bar.update(self._task, completed=done, note=note, count=self._count())
+
+    @property
+    def has_bar(self) -> bool:
+        """Whether a terminal shows it."""
+        return self._bar is not None
 
     def heard(self) -> None:
         """Somebody else has just said how far it is."""
@@ -70,9 +90,13 @@ class Phase:
         seconds = time.monotonic() - self._start
         parts = [f"{self.done} of {self.total}"] if self.total is not None else []
         parts += [self.note] * bool(self.note) + [_clock(seconds)]
-        if self.total and 0 < self.done < self.total:
-            parts.append(f"about {_clock(seconds / self.done * (self.total - self.done))} left")
+        made = self.done - self._from
+        if self.total and made > 0 and self.done < self.total:
+            parts.append(f"about {_clock(seconds / made * (self.total - self.done))} left")
         return f"{self.name}: {', '.join(parts)}"
+
+    def _count(self) -> str:
+        return "" if self.total is None else f"{self.done}/{self.total}"
 
     def _tell(self) -> None:
         while not self._over.wait(max(0.0, self._heard + QUIET - time.monotonic())):
@@ -81,16 +105,20 @@ class Phase:
                 self.heard()
 
 
-def _bar(console: Console) -> Progress:
+def _bar(*, transient: bool) -> Progress | None:
+    """A bar of at most 80 columns; None on a terminal that cannot move its cursor."""
+    console = Console()
+    if console.is_dumb_terminal:
+        return None
     console.width = min(COLUMNS, console.width)
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description} {task.fields[count]}"),
         BarColumn(bar_width=None),
-        TaskProgressColumn(),
         TextColumn("{task.fields[note]}"),
+        TextColumn("ETA"),
         TimeRemainingColumn(),
         console=console,
-        transient=True,
+        transient=transient,
         expand=True,
         refresh_per_second=2,
         speed_estimate_period=3600,  # batches of minutes still give an estimate

@@ -4,10 +4,10 @@
     python -m medgrpo.replay multirun/Y output_dir=Z   each job of a sweep, into Z
     python -m medgrpo.replay --check outputs/X         only what this machine would do otherwise
 
-Judges' answers come from the cache where they lie in one. What a folder brings is data: only plain
-settings of it are typed again. Exit codes: 0 the same to the bit, 3 the same within a tolerance
-(1e-4), 4 it differs (the first difference is named, and what may be why), 1 the run failed, 2 the
-user's input. With --check: 0 nothing differs, 4 something does.
+Judges' answers come from the cache where they lie in one; held-out rows are answered anew. What a
+folder brings is data: only plain settings of it are typed again. Exit codes: 0 the same to the bit,
+3 the same within a tolerance (1e-4), 4 it differs (the first difference is named, and what may be
+why), 1 the run failed, 2 the user's input. With --check: 0 nothing differs, 4 something does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from medgrpo.config.overrides import quoted
 from medgrpo.config.signature import is_own
 from medgrpo.config.terminal import printable
 from medgrpo.errors import UserError
-from medgrpo.replay.passports import Difference, passport_differences
+from medgrpo.replay.passports import ANSWERS, Difference, passport_differences
 from medgrpo.replay.results import result_differences
 from medgrpo.rundir import RunFolder
 
@@ -98,6 +98,7 @@ def _replay(run: RunFolder, place: Path, typed: dict[str, str]) -> int:
         kept = {*changed, *typed}
         anew = [line for line in anew if line.lstrip("+").partition("=")[0] not in kept]
         anew += [f"{key}={_typed(value)}" for key, value in changed.items() if key not in typed]
+    anew += [f"++{ANSWERS}=null"] * (ANSWERS not in typed)  # those of the run would be its own
     command = [sys.executable, "-m", "medgrpo", *anew, "hydra.mode=RUN"]
     place.parent.mkdir(parents=True, exist_ok=True)
     log = place.with_name(f"{place.name}.log")

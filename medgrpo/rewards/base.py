@@ -29,7 +29,6 @@ _BARE_LETTER = re.compile(r"^[^\w\n]*([A-Ja-j])[^\w\n]*$", re.MULTILINE)
 SAYS_SOMETHING = re.compile(r"\w")
 
 _FAILURES_TOLD = 3  # of each reward; the rest are counted
-
 _log = logging.getLogger(__name__)
 
 
@@ -111,6 +110,10 @@ class JudgedReward(Reward, ABC):
         """The part of a response that is judged: all of it, unless a subclass says otherwise."""
         return whole_response(response, row)
 
+    def applies(self, row: Example) -> bool:
+        """Whether it is about this row: where not, None is no missing verdict but none at all."""
+        return True
+
     @abstractmethod
     async def verdict(self, text: str, row: Example) -> Verdict:
         """The judge's verdict on one text that says something; the caller clips its score.
@@ -147,6 +150,8 @@ class JudgedReward(Reward, ABC):
 
     async def _judged(self, text: str, row: Example) -> Verdict | None:
         """The verdict on one text; what says nothing is not judged."""
+        if not self.applies(row):
+            return None
         if not SAYS_SOMETHING.search(text):
             return Verdict(0.0, "says nothing")
 
@@ -195,8 +200,7 @@ class JudgedReward(Reward, ABC):
 
     def _count_missing(self, row: Example, error: Exception) -> None:
         """Count a verdict that was not given, and tell of the first few."""
-        usage = self.judge.usage[self.__name__]
-        usage.failures += 1
+        (usage := self.judge.usage[self.__name__]).failures += 1
         why = f"{type(error).__name__}: {error}"
         if isinstance(error, TimeoutError):
             why = f"not done in judge.verdict_deadline={self.judge.verdict_deadline:g} s"

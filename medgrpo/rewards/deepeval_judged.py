@@ -6,6 +6,7 @@ request only (`judge.reasons`): nobody reads them in training, and each is a cal
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from typing import Literal
@@ -20,6 +21,8 @@ from medgrpo.rewards.base import (
     gold_shown,
     question_shown,
 )
+
+_log = logging.getLogger(__name__)
 
 
 class DeepEvalGEvalRAGReward(JudgedReward):
@@ -90,6 +93,8 @@ class DeepEvalSummarizationReward(JudgedReward):
     the response's claims that the context supports, coverage the share of five questions that the
     context answers and the response answers too; `faithfulness` is the share of claims that the
     context does not contradict. Judged: the whole response without tags. Calls: 6, or 3.
+    A question that stands alone (MedQA) has no passages: it is its own context, and repeating the
+    vignette is rewarded; with `without_context="none"` the reward is not about such rows.
     Source: `deepeval.metrics.SummarizationMetric` (after QAGS, Wang et al. 2020,
     arXiv:2004.04228) and `FaithfulnessMetric`.
     """
@@ -99,6 +104,7 @@ class DeepEvalSummarizationReward(JudgedReward):
         *,
         judge: Judge,
         metric: Literal["summarization", "faithfulness"] = "summarization",
+        without_context: Literal["question", "none"] = "question",
         weight: float = 1.0,
         name: str = "deepeval_summarization",
     ) -> None:
@@ -114,6 +120,8 @@ class DeepEvalSummarizationReward(JudgedReward):
             parameters={"metric": metric},
         )
         self.metric = metric
+        self.without_context = without_context
+        self._told = False
         self._model = DeepEvalJudge(judge)
         self._metric = partial(
             {"summarization": SummarizationMetric, "faithfulness": FaithfulnessMetric}[metric],
@@ -122,8 +130,17 @@ class DeepEvalSummarizationReward(JudgedReward):
             eval_mode="llm",
         )
 
+    def applies(self, row: Example) -> bool:
+        return bool(row["context"]) or self.without_context == "question"
+
     async def verdict(self, text: str, row: Example) -> Verdict:
         context = context_shown(row)
+        if not row["context"] and not self._told:
+            self._told = True
+            _log.info(
+                "%s: rows without passages are measured against the question itself; "
+                "rewards.%s.without_context=none leaves them out", self.__name__, self.__name__,
+            )  # fmt: skip
         if self.metric == "summarization":
             return await self._model.measure(
                 self._metric(), input="\n\n".join(context), actual_output=text

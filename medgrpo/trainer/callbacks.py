@@ -8,18 +8,15 @@ Imports transformers, so import this module only where a trainer is about to be 
 from __future__ import annotations
 
 import math
-import sys
 import time
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from medgrpo.config.progress import Phase
 from medgrpo.tracking.base import Tracker
 from medgrpo.tracking.metrics_log import MetricsLog, is_telemetry, read_log
 
-COLUMNS = 80  # width of everything that is printed
 LINES = 10  # in a log, about so many lines a training
 
 
@@ -91,13 +88,12 @@ def tracked_name(key: str) -> str:
 class ProgressCallback(TrainerCallback):
     """Step, reward (or loss) and time left: a bar on a terminal, a few plain lines in a log.
 
-    Close it (`contextlib.closing`) where training may end by an exception: the bar hides the
-    cursor while it lives.
+    A log also hears of a step that takes long (`Phase`). Close it (`contextlib.closing`) where
+    training may end by an exception: the bar hides the cursor while it lives.
     """
 
     def __init__(self) -> None:
-        self._bar: Progress | None = None
-        self._task = TaskID(0)
+        self._phase: Phase | None = None
         self._reward = self._news = ""
         self._printed = self._every = 0
         self._start = 0.0
@@ -109,12 +105,10 @@ class ProgressCallback(TrainerCallback):
         self._start = time.monotonic()
         self._every = max(1, math.ceil(state.max_steps / LINES))
         self._printed = state.global_step
-        console = Console()
-        if sys.stdout.isatty() and not console.is_dumb_terminal and state.is_world_process_zero:
-            console.width = min(COLUMNS, console.width)
-            self._bar = _bar(console)
-            self._task = self._bar.add_task("", total=state.max_steps, completed=state.global_step)
-            self._bar.start()
+        if state.is_world_process_zero:
+            step = state.global_step
+            self._phase = Phase("training", state.max_steps, done=step, unit="step", stay=True)
+            self._phase.__enter__()
 
     def on_log(
         self,
@@ -133,8 +127,7 @@ class ProgressCallback(TrainerCallback):
         probe = next(probes, None)
         shown = "" if probe is None else f"eval_score {probe:.3f}"
         self._news = "  ".join(filter(None, (self._reward, shown)))
-        if self._bar is not None:
-            self._bar.update(self._task, description=self._news)
+        self._update(state)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -147,8 +140,7 @@ class ProgressCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Move the bar."""
-        if self._bar is not None:
-            self._bar.update(self._task, completed=state.global_step)
+        self._update(state)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -160,27 +152,18 @@ class ProgressCallback(TrainerCallback):
 
     def close(self) -> None:
         """Give the terminal back. May be called at any time, and again."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        if self._phase is not None:
+            self._phase.__exit__(None, None, None)
+            self._phase = None
+
+    def _update(self, state: TrainerState) -> None:
+        if self._phase is not None:
+            self._phase.update(state.global_step, self._news)
 
     def _print(self, state: TrainerState) -> None:
         self._printed = state.global_step
-        if self._bar is None and state.is_world_process_zero:
+        if self._phase is not None and not self._phase.has_bar:
+            self._phase.heard()
             seconds = f"{time.monotonic() - self._start:.0f} s"
             step = f"step {state.global_step:>{len(str(state.max_steps))}}/{state.max_steps}"
             print("  ".join(part for part in (step, self._news, seconds) if part), flush=True)
-
-
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("step {task.completed}/{task.total}"),
-        BarColumn(bar_width=None),
-        TextColumn("{task.description}"),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-        console=console,
-        expand=True,
-        refresh_per_second=2,
-        speed_estimate_period=3600,  # steps of minutes still give an estimate
-    )

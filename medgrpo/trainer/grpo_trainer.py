@@ -91,7 +91,8 @@ class RecordingGRPOTrainer(GRPOTrainer):
             for [message] in completions
         ]
         scores = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        filled = self._watched(scores, completion_ids_list) if self._watch.rewards else scores
+        judged = bool(self._watch.rewards)
+        filled = self._watched(scores, inputs, completion_ids_list) if judged else scores
         mode, generations = self._collecting()
         weights = self.reward_weights.tolist()
         summed = self.multi_objective_aggregation == "sum_then_normalize"
@@ -139,24 +140,31 @@ class RecordingGRPOTrainer(GRPOTrainer):
             return "train", self.num_generations
         return "eval", self.num_generations_eval
 
-    def _watched(self, scores: torch.Tensor, completion_ids_list: list[list[int]]) -> torch.Tensor:
-        """`scores` with the gaps of judged rewards filled; what became of them is logged."""
+    def _watched(
+        self, scores: torch.Tensor, rows: list[Any], completion_ids_list: list[list[int]]
+    ) -> torch.Tensor:
+        """`scores` with the gaps of judged rewards filled; what became of them is logged.
+
+        Where a reward is not about a row there is no gap: TRL leaves it out of the total.
+        """
         watch = self._watch
         gather = self.accelerator.gather
+        about = watch.applies(rows, scores.shape[1])
+        applies = gather(torch.tensor(about, device=scores.device))
         lengths = gather(scores.new_tensor([len(ids) for ids in completion_ids_list]))
         mode, generations = self._collecting()
         kept = self.state.stateful_callbacks  # lies in each checkpoint, and was read from the last
         if _WINDOW in kept:
             watch.outage.restore(kept[_WINDOW])
-        metrics = watch.metrics(scores, lengths, gather)
+        metrics = watch.metrics(scores, applies, lengths, gather)
         for name, value in metrics.items():
             self._metrics[mode][name].append(value)
         watch.check_limits(scores, metrics, gather)
         kept[_WINDOW] = watch.outage.state()
-        self._record_gaps(scores, len(completion_ids_list), generations)
+        self._record_gaps(scores.where(applies, 0.0), len(completion_ids_list), generations)
         if watch.stop:
             self.control.should_save = self.control.should_training_stop = True
-        return impute_missing(scores, generations, watch.columns)
+        return impute_missing(scores, generations, watch.columns).where(applies, scores)
 
     def _record_gaps(self, scores: torch.Tensor, local: int, generations: int) -> None:
         """Beside each judged score of a recorded completion: whether it stands for a gap.

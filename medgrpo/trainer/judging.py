@@ -69,8 +69,17 @@ class JudgeWatch:
         judge = self.rewards[0].judge if self.rewards else None
         self.outage = Outage(judge.failure_window, judge.max_failure_rate) if judge else Outage()
 
-    def metrics(self, scores: torch.Tensor, lengths: torch.Tensor, gather: Gather) -> Metrics:
+    def applies(self, rows: Sequence[Any], rewards: int) -> list[list[bool]]:
+        """[rows, rewards] whether each is about a row; those that are not judged always are."""
+        about = dict(zip(self.columns, self.rewards, strict=True))
+        return [[i not in about or about[i].applies(row) for i in range(rewards)] for row in rows]
+
+    def metrics(
+        self, scores: torch.Tensor, applies: torch.Tensor, lengths: torch.Tensor, gather: Gather
+    ) -> Metrics:
         """What to log of one batch, whose completions have `lengths` [completions] in tokens.
+
+        `applies` is like `scores`: whether a reward is about a completion's row.
 
         For each reward: its counts in this batch (medgrpo.judge.usage) and their cost in US
         dollars, the latency of calls so far (seconds, of this process), the share of verdicts
@@ -81,7 +90,9 @@ class JudgeWatch:
         counts = gather(self._new_counts(scores)).sum(dim=0)
         for reward, column, row in zip(self.rewards, self.columns, counts, strict=True):
             new = Usage(**dict(zip(COUNTS, row.tolist(), strict=True)))
-            values = {**_usage(reward, new), **_missing(scores[:, column].isnan(), lengths)}
+            about = applies[:, column]
+            missing = _missing(scores[about, column].isnan(), lengths[about])
+            values = {**_usage(reward, new), **missing}
             logged |= {
                 f"judge/{reward.__name__}/{name}": math.nan if value is None else value
                 for name, value in values.items()

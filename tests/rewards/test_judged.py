@@ -3,6 +3,7 @@ count words, stumble or fail."""
 
 import asyncio
 import inspect
+import logging
 import os
 import subprocess
 import sys
@@ -149,6 +150,22 @@ def test_trl_awaits_it_and_logs_it_under_its_key(key):
 def test_a_right_answer_beats_a_wrong_one(key):
     assert score(key, RIGHT, VIGNETTE) == 1.0
     assert score(key, WRONG, VIGNETTE) == 0.0
+
+
+def test_a_question_without_passages_is_its_own_context_or_is_left_out(caplog):
+    caplog.set_level(logging.INFO)
+    key = "deepeval_summarization"
+    judged = reward(key)
+    assert None not in scores(judged, [(RIGHT, VIGNETTE), (RIGHT, VIGNETTE)])
+    assert None not in scores(judged, [(WRONG, VIGNETTE)])
+    assert caplog.text.count("are measured against the question itself") == 1
+    without = reward(key, without_context="none")
+    row = {**VIGNETTE, "context": ["Beta-lactams help against Streptococcus."]}
+    found = scores(without, [(RIGHT, VIGNETTE), (RIGHT, row)])
+    assert found[0] is None
+    assert found[1] is not None
+    usage = without.judge.usage[key]
+    assert (usage.verdicts, usage.failures) == (1, 0)  # the first was never asked for
 
 
 def test_an_answer_to_another_question_is_not_relevant():

@@ -99,6 +99,26 @@ def test_a_group_of_which_few_are_judged_is_left_out_of_that_reward(tmp_path):
     assert filled[8:, 1].tolist() == [1.0, 0.0, 0.5] + [0.5] * 5
 
 
+def test_rows_that_a_reward_is_not_about_are_not_imputed(tmp_path):
+    """The middle group has its verdicts of the other two alone, and counts as if it had no gap."""
+    about = {"question 0", "question 2"}
+    trainer = recorded.trainer_of(str(tmp_path), 1, ["first", "second"])
+    first = trainer._watch.rewards[0]
+    first.applies = lambda row: row["question"] in about
+    rows = recorded.rows()
+    prompts = [row["prompt"] for row in rows]
+    completions = [[{"role": "assistant", "content": text}] for text in recorded.TEXTS]
+    trainer.num_generations = recorded.GENERATIONS
+    ids = [[5, trainer.processing_class.eos_token_id]] * len(rows)
+    scores = trainer._calculate_rewards(rows, prompts, completions, ids)
+    assert scores[4:8, 0].isnan().all()
+    assert not scores[:4].isnan().any()
+    logged = {name: values[-1] for name, values in trainer._metrics["train"].items()}
+    assert logged["judge/first/missing_rate"] == 5 / 8  # NaN of the table in both other groups
+    assert logged["judge/first/failures"] == 5
+    assert logged["judge/first/groups_left_out"] == pytest.approx(1 / 3)  # the last one
+
+
 def test_how_many_groups_are_left_out_is_logged(tmp_path):
     logged = recorded.score(str(tmp_path))["logged"]
     assert logged["judge/first/groups_left_out"] == pytest.approx(1 / 3)

@@ -55,7 +55,8 @@ def batch(*scores: float) -> torch.Tensor:
 
 def observe(watch: JudgeWatch, *scores: float, gather=alone) -> dict[str, float]:
     lengths = torch.arange(1, len(scores) + 1)
-    metrics = watch.metrics(batch(*scores), lengths, gather)
+    about = torch.ones(len(scores), 2, dtype=torch.bool)
+    metrics = watch.metrics(batch(*scores), about, lengths, gather)
     watch.check_limits(batch(*scores), metrics, gather)
     return metrics
 
@@ -66,6 +67,21 @@ def test_missing_verdicts_are_logged_against_length():
     assert logged["judge/judged/length_missing"] == 3.5
     assert logged["judge/judged/length_judged"] == 1.5
     assert not [name for name in logged if "rule" in name]
+
+
+def test_a_row_that_a_reward_is_not_about_is_no_missing_verdict():
+    class OfPassages(Judged):
+        def applies(self, row):
+            return bool(row["context"])
+
+    watch = JudgeWatch([Rule(weight=1.0, name="rule"), OfPassages(Bare())])
+    about = watch.applies([{"context": ["x"]}, {"context": []}], 2)
+    assert about == [[True, True], [True, False]]
+    lengths = torch.tensor([3.0, 9.0])
+    logged = watch.metrics(batch(1.0, NAN), torch.tensor(about), lengths, alone)
+    assert logged["judge/judged/missing_rate"] == 0
+    assert logged["judge/judged/length_judged"] == 3
+    assert logged["judge/judged/verdicts"] == logged["judge/judged/failures"] == 0
 
 
 def test_counts_are_those_of_the_batch_and_of_all_processes():

@@ -103,7 +103,7 @@ def observe(watch, judge, given: int, missing: int, gather=alone) -> None:
     judge.usage["judged"].verdicts += given + missing
     judge.usage["judged"].failures += missing
     scores = batch(*[1.0] * given, *[math.nan] * missing)
-    watch.check_limits(scores, watch.metrics(scores, scores[:, 0], gather), gather)
+    watch.check_limits(scores, watch.metrics(scores, ~scores.isinf(), scores[:, 0], gather), gather)
 
 
 def test_between_empty_batches_the_judge_is_waited_for():
