@@ -42,6 +42,7 @@ SHORT = [
     "tracking=local",
     "trainer.args.max_completion_length=128",
     "evaluation.limit=16",
+    "evaluation.answer_cache=null",
     "evaluation.max_new_tokens=128",
 ]
 VERSIONS = "medgrpo torch transformers trl peft accelerate bitsandbytes unsloth unsloth_zoo vllm"

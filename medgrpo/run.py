@@ -6,6 +6,7 @@ import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -15,7 +16,7 @@ from omegaconf import DictConfig
 from medgrpo.config.build import build
 from medgrpo.config.foreign import plain
 from medgrpo.config.progress import Phase
-from medgrpo.dataset.base import Benchmark
+from medgrpo.dataset.base import Benchmark, for_testing, trained_files
 from medgrpo.dataset.fit import add_prompts
 from medgrpo.dataset.prompt import Prompt
 from medgrpo.errors import UserError
@@ -24,7 +25,6 @@ from medgrpo.evaluation.export import Export
 from medgrpo.evaluation.heldout import HeldOut, Result
 from medgrpo.evaluation.suite import Suite
 from medgrpo.evaluation.write import write_evaluation
-from medgrpo.judge.client import Judge
 from medgrpo.metrics.base import Metric, require
 from medgrpo.model.base import Model, Policy, seed_everything, warn_of_unused_gpu
 from medgrpo.model.identity import identity
@@ -36,7 +36,7 @@ from medgrpo.report.closing import closing_table
 from medgrpo.report.model_card import model_card
 from medgrpo.report.plots import plot_run
 from medgrpo.report.run_report import write_report
-from medgrpo.rewards.base import Reward
+from medgrpo.rewards.build import build_rewards, open_judge
 from medgrpo.rundir import RunFolder, score_of
 from medgrpo.tracking.base import Tracker
 from medgrpo.tracking.mirror import tracked
@@ -93,6 +93,7 @@ def run(cfg: DictConfig) -> float:
         suite = Suite.read(
             evaluation, parts.reading, policy.tokenizer, data["train"] if trainings else None,
             trained_on=HydraConfig.get().runtime.choices.get("dataset"),
+            seen={Path(getattr(dataset, "path", None) or "").name} | parts.seen,
             room=partial(evaluation.prompt_budget, parts.model),
         )  # fmt: skip
 
@@ -191,19 +192,27 @@ class Parts:
 
     def read(self) -> DatasetDict:
         """The rows. Raises UserError where there are none to train on, or to evaluate."""
+        trains = self.first is not None or not isinstance(self.trainer, NoTraining)
+        dataset = self.dataset if trains else for_testing(self.dataset, self.seen)
         with Phase("reading data"):
-            data = self.dataset.load()
-        if not len(data["train"]) and not isinstance(self.trainer, NoTraining):
+            data = dataset.load()
+        if not len(data["train"]) and trains:
             raise UserError("dataset: there are no training rows; trainer=none only evaluates")
         self.evaluation.require_rows(self.metric, data[self.evaluation.split])
         return data
+
+    @property
+    def seen(self) -> set[str]:
+        """Names of the files that the adapter was trained on, as far as its run says."""
+        return trained_files(getattr(self.model, "adapter", None))
 
     def selection(
         self, cfg: DictConfig, policy: Policy, data: DatasetDict, result: Result, folder: RunFolder
     ) -> dict[str, Any]:
         """What a sweep ranks the run by, see `Evaluation`; {} where its `result` has to do."""
         in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-        if not in_sweep or cfg.sweep.rank_by == "test" or not result.predictions:
+        by_test = cfg.sweep.rank_by == "test" or not len(data["validation"])
+        if not in_sweep or by_test or not result.predictions:
             return {}
         if self.evaluation.split == "test":
             held_out = self.evaluation.on_validation(len(result.predictions))
@@ -224,27 +233,3 @@ class Parts:
         return trainings | (
             {"after": (self.trainer, folder)} if self.trainer.changes(policy) else {}
         )
-
-
-def open_judge(cfg: DictConfig, stack: ExitStack, folder: RunFolder | None = None) -> Judge | None:
-    """The judge, if a reward asks for one, tried at once; `stack` closes it.
-
-    What it was asked and cost is in the summary of `folder` then.
-    """
-    if not any("judge" in node for node in cfg.rewards.values()):
-        return None
-    judge: Judge = build(cfg.judge)
-    stack.callback(judge.close)
-    judge.preflight()
-    if folder is not None:
-        stack.callback(lambda: folder.update_summary(judge=judge.report()))
-    return judge
-
-
-def build_rewards(cfg: DictConfig, judge: Judge | None) -> list[Reward]:
-    """The rewards, named by their keys; one judge serves all that ask for one."""
-    rewards: list[Reward] = [
-        build(node, name=key, **({"judge": judge} if "judge" in node else {}))
-        for key, node in cfg.rewards.items()
-    ]
-    return rewards

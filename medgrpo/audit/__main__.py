@@ -78,7 +78,7 @@ def audit(cfg: DictConfig, count: int) -> None:
 
     Raises RunStopped, naming the exploits, when one earns as much as gold under the weights.
     """
-    from medgrpo.run import build_rewards, open_judge
+    from medgrpo.rewards.build import build_rewards, open_judge
     from medgrpo.rundir import RunFolder, nan_to_null
 
     rows = held_out(cfg, count)

@@ -57,7 +57,7 @@ def audit_judge(cfg: DictConfig, file: Path, fresh: DictConfig) -> None:
 
 def judged(cfg: DictConfig, graded: Sequence[Graded], stack: ExitStack) -> Scores:
     """The scores of each judged reward, in order; one that takes criteria gets each row's own."""
-    from medgrpo.run import build_rewards, open_judge
+    from medgrpo.rewards.build import build_rewards, open_judge
 
     judge = open_judge(cfg, stack)
     scores: Scores = {}

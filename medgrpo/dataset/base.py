@@ -8,8 +8,8 @@ always chosen (by the profile, unless the user says otherwise).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -32,6 +32,7 @@ from medgrpo.dataset.record import Record
 from medgrpo.dataset.rows import dataset, reorder, schema, without_notes
 from medgrpo.dataset.splits import carve, find_files, given_files
 from medgrpo.errors import UserError
+from medgrpo.rundir import RunFolder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,6 +92,7 @@ class MedicalDataset(RecordParser, Benchmark):
     balance: bool = False  # as many training rows of each label as of the rarest
     drop_limit: Annotated[float, Interval(gt=0, le=1)] = 0.25  # share of a file's rows, see below
     shown_rows: Annotated[int, Ge(0)] = SHOWN  # training rows in the log
+    whole: bool = False  # all rows of a file are the test split: none is carved
 
     @property
     def hub_id(self) -> str | None:
@@ -106,6 +108,9 @@ class MedicalDataset(RecordParser, Benchmark):
         from datasets import DatasetDict
 
         splits = self.hub() if self.source == "hub" else self.files()
+        if self.whole and self.path and not self.splits and splits.keys() == {"train"}:
+            splits = {"test": splits["train"]}
+            log.info("dataset: nothing is trained: all rows of %s are tested", self.path)
         splits = {split: with_words(rows) for split, rows in splits.items()}
         if "train" in splits:
             splits["train"] = without_repeats(splits["train"])
@@ -192,3 +197,20 @@ class MedicalDataset(RecordParser, Benchmark):
             return train.slice(0, self.limit)
         order = np.random.default_rng(SHUFFLE_SEED).permutation(len(train))
         return reorder(train, order[: self.limit])
+
+
+def for_testing(benchmark: Benchmark, seen: Collection[str]) -> Benchmark:
+    """The benchmark as it is read where nothing is trained: all rows of a file are tested.
+
+    Not those of a file whose name is among the `seen` ones: what is held out of it is carved again.
+    """
+    if not isinstance(benchmark, MedicalDataset) or Path(benchmark.path or "").name in seen:
+        return benchmark
+    return replace(benchmark, whole=True)
+
+
+def trained_files(adapter: str | None) -> set[str]:
+    """The name of the file or folder that an adapter was trained on, where its run says so."""
+    folders = [Path(adapter), *Path(adapter).parents][:3] if adapter else []  # a checkpoint's, too
+    paths = (RunFolder(folder).settings().get("dataset.path") for folder in folders)
+    return {Path(path).name for path in paths if path}

@@ -203,6 +203,8 @@ class Table(MedicalDataset):
         said = "" if isinstance(value, list) else text({self.answer: value}, self.answer)
         letters = self.answer_is == "letter" and len(said) > 1 and said.isupper()
         if isinstance(value, list) or (letters and set(said) <= set(LETTERS)):
+            if not self.options:
+                raise Dropped(f"{self.answer} is a list, where a text belongs")
             raise Dropped(f"{self.answer} has several answers, which takes answer_is: letters")
         return said
 

@@ -44,7 +44,10 @@ class AnswerCache:
         decoding: Decoding,
         on_answers: Callable[[Mapping[int, Generation]], None],
     ) -> list[Generation]:
-        """As `Engine.generate`, of a greedy `decoding`; what is new is kept as it comes."""
+        """As `Engine.generate`, of a greedy `decoding`.
+
+        What it returns is kept, and not what comes meanwhile: an engine may think better of it.
+        """
         ids = prompt_ids(self._policy.tokenizer, prompts, decoding.chat_template_kwargs)
         keys = [cache_key(self._known, prompt, decoding.max_new_tokens) for prompt in ids]
         found = {place: self._cache.get(key) for place, key in enumerate(keys)}
@@ -54,21 +57,16 @@ class AnswerCache:
         self.seconds_saved += sum(one[3] for one in known.values())
         on_answers(answers)
         left = [place for place in range(len(prompts)) if place not in answers]
-        heard = time.monotonic()
-
-        def keep(made: Mapping[int, Generation]) -> None:
-            nonlocal heard
-            now = time.monotonic()
-            seconds, heard = (now - heard) / max(1, len(made)), now
-            new = {left[index]: answer for index, answer in made.items()}
-            for place, answer in new.items():
-                self._cache.put(keys[place], [*answer, round(seconds, 3)])
-            on_answers(new)
-
         if left:
-            asked = [prompts[place] for place in left]
-            made = self._engine.generate(self._policy, asked, decoding, keep)
-            answers |= dict(zip(left, made, strict=True))
+            start, asked = time.monotonic(), [prompts[place] for place in left]
+            made = self._engine.generate(
+                self._policy, asked, decoding,
+                lambda new: on_answers({left[index]: answer for index, answer in new.items()}),
+            )  # fmt: skip
+            seconds = round((time.monotonic() - start) / len(left), 4)
+            for place, answer in zip(left, made, strict=True):
+                self._cache.put(keys[place], [*answer, seconds])
+                answers[place] = answer
         return [answers[place] for place in range(len(prompts))]
 
     def close(self) -> None:

@@ -8,12 +8,12 @@ its own prompt, metric, interval and baselines; what got worse is tested, over a
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from medgrpo.config.progress import Phase
-from medgrpo.dataset.base import Benchmark
+from medgrpo.dataset.base import Benchmark, for_testing
 from medgrpo.dataset.fit import Fitting, add_prompts
 from medgrpo.dataset.hygiene import count_shared
 from medgrpo.dataset.prompt import Prompt
@@ -69,13 +69,15 @@ class Suite:
         train: Dataset | None,
         *,
         trained_on: str | None,
+        seen: Collection[str],
         room: Callable[[int], int],
     ) -> Suite:
         """The sets of `evaluation.suite`; one that cannot be read is logged and left out.
 
         `reading` is what `HeldOut` takes to answer rows. `train`: the run's training rows, None
         where nothing is trained; `trained_on`: the name of their benchmark. `room`: the tokens that
-        a held-out prompt may have, of those that a training prompt may have.
+        a held-out prompt may have, of those that a training prompt may have. All rows of a file are
+        answered, unless its name is among those `seen` in training: then those that are held out.
         """
         from datasets import DatasetDict
 
@@ -89,7 +91,7 @@ class Suite:
                     _require_hub(name, benchmark.hub_id)
                     metric = require(suite.metrics, benchmark.primary_metric)
                     own = _limited(evaluation, benchmark)
-                    rows = benchmark.load()[own.split]
+                    rows = for_testing(benchmark, seen).load()[own.split]
                     own.require_rows(metric, rows)
                     shared = count_shared(train, rows)
             except UserError as error:

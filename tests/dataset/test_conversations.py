@@ -81,5 +81,5 @@ def test_what_is_none_says_why(tmp_path, prompt, why):
 
 def test_an_answer_that_is_a_list_is_not_called_missing(tmp_path):
     rubrics = [{"criterion": "Names vitamin C", "points": 7}, {"criterion": "Kind", "points": 1}]
-    with pytest.raises(UserError, match="ideal has several answers"):
+    with pytest.raises(UserError, match="ideal is a list, where a text belongs"):
         load(tmp_path, [{"prompt": said("What is scurvy?"), "ideal": rubrics}])

@@ -141,3 +141,18 @@ def test_scaling_and_a_switched_off_adapter_count() -> None:
     with tuned.disable_adapter():
         assert weights_hash(tuned) == hashes["plain"]
     assert weights_hash(tuned) == hashes["alpha 8"]
+
+
+class Reconsidering(TransformersEngine):
+    """Returns other answers than come meanwhile."""
+
+    def generate(self, *asked: Any) -> Any:
+        return [answer._replace(text="on reflection") for answer in super().generate(*asked)]
+
+
+def test_an_answer_that_the_engine_replaced_is_not_kept(tokenizer: Any, tmp_path: Path) -> None:
+    policy, file = Policy(model_of(), tokenizer), str(tmp_path / "answers.sqlite")
+    for _ in range(2):
+        found = ask(Reconsidering(), policy, PROMPTS, DECODING, name="evaluating", cache=file)
+        assert {answer.text for answer in found.answers} == {"on reflection"}
+    assert found.cached == 6

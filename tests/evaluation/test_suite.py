@@ -174,3 +174,45 @@ def test_training_rows_that_are_also_in_a_set_are_counted(tmp_path: Path) -> Non
     counted = read(tmp_path / "run", "suite.json")["sets"]["medqa"]["in_training"]
     assert 0 < counted <= 7  # some of the seven were carved into validation
     assert f"suite: {counted} training rows are also rows of medqa" in done.stderr + done.stdout
+
+
+@pytest.fixture(scope="module")
+def trained_on_a_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with mine.jsonl of 60 rows, and `run`, which was trained on it."""
+    cwd = tmp_path_factory.mktemp("mine")
+    rows = [
+        {"question": f"Which drug helps in case {i}?", "answer_idx": "AB"[i % 2]}
+        | {"options": {"A": "aspirin", "B": "heparin"}}
+        for i in range(60)
+    ]
+    (cwd / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    done = run_medgrpo(
+        cwd, "dataset.source=path", "dataset.path=mine.jsonl", "rewards=[formats]",
+        "trainer.args.max_steps=1", "tracking=local", "output_dir=run",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return cwd
+
+
+@pytest.mark.parametrize(
+    ("adapter", "file", "tested"),
+    [
+        (None, "mine.jsonl", 60),  # nobody was trained on any of it
+        ("run", "mine.jsonl", 3),  # 57 rows are those that the adapter was trained on
+        ("run/adapter", "mine.jsonl", 3),
+        ("run", "other.jsonl", 60),
+    ],
+)
+def test_a_file_is_tested_whole_where_nothing_was_trained_on_it(
+    trained_on_a_file: Path, tmp_path: Path, adapter: str | None, file: str, tested: int
+) -> None:
+    cwd = trained_on_a_file
+    (cwd / "other.jsonl").write_text((cwd / "mine.jsonl").read_text().replace("case", "number"))
+    more = [f"model.adapter={adapter}"] if adapter else []
+    done = run_medgrpo(
+        cwd, "trainer=none", "dataset.source=path", f"dataset.path={file}", "tracking=local",
+        f"output_dir={tmp_path / 'read'}", *more,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert read(tmp_path / "read", "evaluation.json")["after"]["n"] == tested
+    assert ("all rows of" in done.stderr + done.stdout) == (tested == 60)

@@ -8,6 +8,7 @@ import importlib.util
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, run_medgrpo
 
@@ -78,6 +79,31 @@ def test_grpo_on_real_questions(tmp_path, home, smollm2, dataset, four_bit):
     assert json.loads((run / "summary.json").read_text())["status"] == "finished"
     adapter = json.loads((run / "adapter" / "adapter_config.json").read_text())
     assert Path(adapter["base_model_name_or_path"]).parent == home / ".cache/medgrpo/gguf"
+
+
+def test_a_suite_of_four_before_and_after(tmp_path, home, smollm2):
+    """Three on their real files, the fourth embedded: each in its own words, and none cut short."""
+    files = {"pubmedqa": FILES["pubmedqa"], "bioasq": REAL / "bioasq" / "8B2_golden.json"}
+    files["medqa"] = REAL / "medqa" / "medqa_us_4options_test_first300.jsonl"
+    if not all(file.is_file() for file in files.values()):
+        pytest.skip("the real benchmark files are not here")
+    suite = [f"evaluation.suite.{name}.source=path" for name in files]
+    suite += [f"evaluation.suite.{name}.path={file}" for name, file in files.items()]
+    done = run_medgrpo(
+        tmp_path, *BRIEF, "dataset=pubmedqa", f"dataset.path={files['pubmedqa']}",
+        f"model.name_or_path={smollm2}", "suite=[medqa,pubmedqa,bioasq,medqa_cot]", *suite,
+        HOME=str(home),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    suite = json.loads((tmp_path / "run" / "suite.json").read_text())
+    assert suite["missing"] == {}
+    for name in ("medqa", "pubmedqa", "bioasq", "medqa_cot"):
+        assert list(suite["sets"][name]["stages"]) == ["before", "after"]
+        rows = pq.read_table(tmp_path / "run" / "suite" / name / "predictions.parquet")
+        assert len(rows) == 8  # four rows at two stages
+        assert all(rows["response"].to_pylist())
+    assert suite["sets"]["pubmedqa"]["in_domain"]
+    assert suite["macro"]["out_of_domain"]["n"] >= 2
 
 
 def test_a_gguf_file_becomes_a_model_folder_that_ends_its_answers(smollm2, tmp_path, monkeypatch):

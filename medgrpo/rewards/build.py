@@ -1,0 +1,36 @@
+"""The rewards of a config, and the judge that some of them ask."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from omegaconf import DictConfig
+
+from medgrpo.config.build import build
+from medgrpo.judge.client import Judge
+from medgrpo.rewards.base import Reward
+from medgrpo.rundir import RunFolder
+
+
+def open_judge(cfg: DictConfig, stack: ExitStack, folder: RunFolder | None = None) -> Judge | None:
+    """The judge, if a reward asks for one, tried at once; `stack` closes it.
+
+    What it was asked and cost is in the summary of `folder` then.
+    """
+    if not any("judge" in node for node in cfg.rewards.values()):
+        return None
+    judge: Judge = build(cfg.judge)
+    stack.callback(judge.close)
+    judge.preflight()
+    if folder is not None:
+        stack.callback(lambda: folder.update_summary(judge=judge.report()))
+    return judge
+
+
+def build_rewards(cfg: DictConfig, judge: Judge | None) -> list[Reward]:
+    """The rewards, named by their keys; one judge serves all that ask for one."""
+    rewards: list[Reward] = [
+        build(node, name=key, **({"judge": judge} if "judge" in node else {}))
+        for key, node in cfg.rewards.items()
+    ]
+    return rewards
