@@ -138,8 +138,8 @@ class DeepEvalSummarizationReward(JudgedReward):
         if not row["context"] and not self._told:
             self._told = True
             _log.info(
-                "%s: rows without passages are measured against the question itself; "
-                "rewards.%s.without_context=none leaves them out", self.__name__, self.__name__,
+                "%s: rows without passages are held against the question;\n"
+                "  rewards.%s.without_context=none leaves them out", self.__name__, self.__name__,
             )  # fmt: skip
         if self.metric == "summarization":
             return await self._model.measure(

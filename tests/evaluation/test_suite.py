@@ -152,6 +152,7 @@ def test_a_harness_for_any_model_and_a_limit_of_a_sets_own(tmp_path: Path) -> No
     assert not list((tmp_path / ".cache").glob("**/answers.sqlite"))
 
 
+@pytest.mark.slow
 def test_training_rows_that_are_also_in_a_set_are_counted(tmp_path: Path) -> None:
     rows = [
         {"question": f"Which drug helps in case {i} of {part}?", "answer_idx": "AB"[i % 2]}
@@ -194,6 +195,7 @@ def trained_on_a_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cwd
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("adapter", "file", "tested"),
     [

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import pandas as pd
 import pytest
 from conftest import ROOT, run_medgrpo
 from gpu_path.environments import answers, python_of, run
+from packaging.version import Version
 
 from medgrpo.tracking.metrics_log import read_log
 
 pytestmark = pytest.mark.slow
 
 SHIM = Path(__file__).parent / "shim"
+COT = ROOT / "medgrpo" / "dataset" / "samples" / "medqa_cot" / "train.jsonl"  # Triton is slow here
+Command: TypeAlias = Callable[..., str]
 TINY = ROOT / "medgrpo" / "model" / "tiny" / "weights"
 RECIPE = [
     "experiment=medqa_grpo",
@@ -33,15 +39,20 @@ RECIPE = [
 ]
 
 
-@pytest.fixture(scope="module")
-def unsloth():
-    """`unsloth(cwd, "-m", "medgrpo", ...)` runs Python where Unsloth is: what it prints."""
-    python = python_of("unsloth")
+def command_of(environment: str) -> Command:
+    """`command(cwd, "-m", "medgrpo", ...)` runs Python in an environment: what it prints."""
+    python = python_of(environment)
 
     def command(cwd: Path, *arguments: str) -> str:
         return run(python, cwd, *arguments, PYTHONPATH=f"{SHIM}:{ROOT}:{ROOT / 'tests'}")
 
     return command
+
+
+@pytest.fixture(scope="module")
+def unsloth() -> Command:
+    """Where Unsloth is as constraints/unsloth.txt has it."""
+    return command_of("unsloth")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +63,7 @@ def recipe(unsloth, tmp_path_factory) -> Path:
     return cwd
 
 
-def grpo(unsloth, cwd: Path, *overrides: str, multirun: bool = False) -> str:
+def grpo(unsloth: Command, cwd: Path, *overrides: str, multirun: bool = False) -> str:
     flags = ["-m"] if multirun else []
     settings = {word.partition("=")[0]: word for word in [*RECIPE, *overrides]}
     base = f"model.name_or_path={TINY}"
@@ -141,6 +152,48 @@ assert any(checkpointing for checkpointing, _, _ in before)
 assert state() == before
 """
     unsloth(tmp_path, "-c", script)
+
+
+def test_sft_that_is_scored_on_validation_rows(unsloth, tmp_path):
+    """Through the command: scored after each epoch, the best checkpoint kept, and to the end."""
+    examples = [json.loads(line) for line in COT.read_text().splitlines()]
+    for name, rows in {
+        "train": examples[:4],
+        "valid": examples[4:6],
+        "test": examples[6:8],
+    }.items():
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    settings = {word.partition("=")[0]: word for word in RECIPE if "steps" not in word}
+    given = "experiment", "rewards", "judge", "dataset.source", "trainer.args.max_completion_length"
+    for word in given:
+        settings.pop(word)
+    unsloth(
+        tmp_path, "-m", "medgrpo", "experiment=medqa_cot_sft", *settings.values(),
+        f"model.name_or_path={TINY}", "dataset.source=path", "dataset.path=.",
+        "dataset.drop_limit=1", "trainer.validation_rows=2",
+        "trainer.args.metric_for_best_model=eval_score", "trainer.args.num_train_epochs=2",
+        "trainer.args.per_device_train_batch_size=4", "trainer.args.optim=adamw_torch",
+        "trainer.args.gradient_accumulation_steps=1", "trainer.args.max_length=256",
+        "model.max_seq_length=256", "dataset.max_prompt_tokens=128",
+        "trainer.args.use_liger_kernel=false", "output_dir=run",
+    )  # fmt: skip
+    rows = read_log(tmp_path / "run" / "metrics.jsonl")
+    scores = [row["eval_score"] for row in rows if row.get("eval_score") is not None]
+    assert len(scores) >= 2
+    best = json.loads((tmp_path / "run" / "best.json").read_text())
+    assert best["measure"] == "eval_score"
+    assert best["value"] == max(scores)
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "finished"
+
+
+def test_the_newest_unsloth_trains_as_well(tmp_path):
+    newest = command_of("unsloth-newest")
+    grpo(newest, tmp_path, "output_dir=run")
+    assert steps(tmp_path / "run") == [1, 2]
+    libraries = json.loads((tmp_path / "run" / "passport.json").read_text())["libraries"]
+    pinned = re.search(r"^unsloth==(\S+)", (ROOT / "constraints/unsloth.txt").read_text(), re.M)
+    assert pinned
+    assert Version(libraries["unsloth"]) >= Version(pinned[1])
 
 
 def test_a_run_is_resumed(unsloth, tmp_path):

@@ -158,7 +158,7 @@ def test_a_question_without_passages_is_its_own_context_or_is_left_out(caplog):
     judged = reward(key)
     assert None not in scores(judged, [(RIGHT, VIGNETTE), (RIGHT, VIGNETTE)])
     assert None not in scores(judged, [(WRONG, VIGNETTE)])
-    assert caplog.text.count("are measured against the question itself") == 1
+    assert caplog.text.count("are held against the question") == 1
     without = reward(key, without_context="none")
     row = {**VIGNETTE, "context": ["Beta-lactams help against Streptococcus."]}
     found = scores(without, [(RIGHT, VIGNETTE), (RIGHT, row)])
