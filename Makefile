@@ -22,7 +22,7 @@ test-gpu-path: $(VENV)/installed-dev ## the real Unsloth and vLLM on a CPU, in e
 
 test-matrix: ## the tests with the newest TRL, transformers and datasets that we take, in a venv of its own
 	python3 -m venv .venv-matrix
-	.venv-matrix/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' 'trl>=1.16,<1.17' 'datasets>=5'
+	.venv-matrix/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' 'trl>=1.16,<1.17'
 	.venv-matrix/bin/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/installed-dev ## ruff and mypy

