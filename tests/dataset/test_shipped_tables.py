@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import datasets
+import pandas
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from hydra import compose, initialize_config_dir
@@ -290,3 +291,42 @@ def test_open_questions_have_no_label():
     data = load("dataset=medical_o1_verifiable")
     assert set(data["train"]["label"]) == {None}
     assert data["train"][0]["answer"].startswith("vitamin B")
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "rows", "more"),
+    [
+        ("careqa", "test.jsonl", careqa(40), []),
+        ("metamedqa", "test.jsonl", metamedqa(30), []),
+        ("mmlu_pro_health", "test.parquet", mmlu_pro(90), []),
+        ("cmexam", "test.csv", cmexam(140)[100:], []),
+        (
+            "mmlu_medical",
+            "anatomy_test.csv",
+            [[f"What is {i}?", *(f"{c}{i}" for c in "wxyz"), "ABCD"[i % 4]] for i in range(20)],
+            [
+                "dataset.columns=[question,A,B,C,D,answer]",
+                "dataset.options=[A,B,C,D]",
+                "dataset.answer_is=letter",
+            ],
+        ),
+    ],
+)
+def test_the_files_of_a_benchmark_are_read_as_its_hub_rows_are(tmp_path, name, file, rows, more):
+    table = pandas.DataFrame(rows)
+    if file.endswith(".jsonl"):
+        table.to_json(tmp_path / file, orient="records", lines=True, force_ascii=False)
+    elif file.endswith(".csv"):
+        table.to_csv(tmp_path / file, index=False, header=not more)
+    else:
+        table.to_parquet(tmp_path / file)
+    read = load(
+        f"dataset={name}", "dataset.source=path", f"dataset.path={tmp_path}",
+        "dataset.drop_limit=1", *more,
+    )["test"]  # fmt: skip
+    hub = load(f"dataset={name}", "dataset.drop_limit=1")["test"]
+    asked = ("question", "options", "answer", "label")
+    found = {str([row[key] for key in asked]) for row in read}
+    assert found
+    assert found <= {str([row[key] for key in asked]) for row in hub}
+    assert {row["label"] for row in read} == {row["label"] for row in hub}
