@@ -46,7 +46,7 @@ def write_page(comparison: Comparison, path: Path, title: str) -> None:
         questions=len(comparison.questions),
         rows=held_out.total(),
         sets=comparison.sets,
-        suites=[(_name(job, comparison), job.suite) for job in comparison.jobs if job.suite],
+        suites=_suites(comparison),
         css=(_HERE.parent / "page.css").read_text(encoding="utf-8"),
         js=(_HERE / "page.js").read_text(encoding="utf-8"),
         data=data.replace("<", "\\u003c"),  # no text of a model can end the script element
@@ -55,9 +55,10 @@ def write_page(comparison: Comparison, path: Path, title: str) -> None:
         temporary.write_text(page, encoding="utf-8")
 
 
-def _name(job: RunRecord, comparison: Comparison) -> str:
-    """A run by what sets it apart, or its folder."""
-    return label(job, differing(comparison.jobs, comparison.keys)) or job.name
+def _suites(comparison: Comparison) -> list[tuple[str, dict[str, float | None]]]:
+    """The scores of each run with a suite, under what sets it apart, or its folder."""
+    names = differing(comparison.jobs, comparison.keys)
+    return [(label(job, names) or job.name, job.suite) for job in comparison.jobs if job.suite]
 
 
 def _scores(comparison: Comparison) -> list[str]:

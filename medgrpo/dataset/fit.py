@@ -165,11 +165,16 @@ def _sizes(rows: Dataset) -> np.ndarray[Any, Any]:
     return np.asarray(pc.binary_length(found.column("question"))) + np.diff(total)
 
 
-def _log_cut(split: str, rows: Dataset, fitting: Fitting) -> None:
-    """Say how many rows lose passages, of all rows or of some evenly spread ones."""
+def evenly_spread(rows: int) -> list[int]:
+    """Places of at most COUNTED of so many rows."""
     import numpy as np
 
-    looked = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), COUNTED)).astype(int))
+    return np.unique(np.linspace(0, rows - 1, min(rows, COUNTED)).astype(int)).tolist()
+
+
+def _log_cut(split: str, rows: Dataset, fitting: Fitting) -> None:
+    """Say how many rows lose passages, of all rows or of some evenly spread ones."""
+    looked = evenly_spread(len(rows))
     with_context = [row for row in _rows(rows[looked]) if row["context"]]
     lengths = fitting.tokens(with_context) if with_context else []
     cut = sum(tokens > fitting.max_tokens for tokens in lengths)

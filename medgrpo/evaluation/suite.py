@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from medgrpo.config.progress import Phase
 from medgrpo.dataset.base import Benchmark, for_testing
-from medgrpo.dataset.fit import Fitting, add_prompts
+from medgrpo.dataset.fit import Fitting, add_prompts, evenly_spread
 from medgrpo.dataset.hygiene import count_shared
 from medgrpo.dataset.prompt import Prompt
 from medgrpo.errors import UserError
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
-
-MEASURED = 300  # prompts of a set, evenly spread, whose length is counted
 
 
 @dataclass
@@ -157,20 +155,14 @@ def _limited(evaluation: HeldOut, benchmark: Benchmark) -> HeldOut:
 
 def _log_budgets(sets: Sequence[SuiteSet], tokenizer: PreTrainedTokenizerBase) -> None:
     """One table of what each set asks of the model's room, before anything is trained."""
-    import numpy as np
-
     if not sets:
         return
     lines = [f"{'suite: set':<24}{'rows':>7}{'longest prompt':>16}{'new tokens':>12}  domain"]
     for one in sets:
-        n = (
-            len(one.rows)
-            if one.evaluation.limit is None
-            else min(one.evaluation.limit, len(one.rows))
-        )
-        places = np.unique(np.linspace(0, n - 1, min(n, MEASURED)).astype(int)).tolist()
+        n = len(range(len(one.rows))[: one.evaluation.limit])
         fitting = Fitting(one.prompt, tokenizer, 0)
-        longest = max(fitting.tokens([one.rows[place] for place in places]), default=0)
+        asked = [one.rows[place] for place in evenly_spread(n)]
+        longest = max(fitting.tokens(asked), default=0)
         domain = "in" if one.in_domain else "out"
         lines.append(
             f"  {one.name:<22}{n:>7}{longest:>16}{one.evaluation.max_new_tokens:>12}  {domain}"

@@ -51,8 +51,7 @@ def summed_up(results: Sequence[SetResult], missing: Mapping[str, str]) -> dict[
 def _set(result: SetResult, p: float | None, p_holm: float | None) -> dict[str, Any]:
     evaluation, metric = result.evaluation, result.metric
     spec = evaluation.spec(metric.name)
-    pair = evaluation.paired[0] if evaluation.paired else {}
-    pair = next((one for one in evaluation.paired if one["to"] == "after"), pair)
+    pair = _pair(result)
     change = pair.get("difference")
     worse = change is not None and (change < 0) == metric.higher_is_better and change != 0
     return {
@@ -85,9 +84,7 @@ def _p_value(result: SetResult) -> float | None:
 
     if len(result.answered) < 2 or not result.evaluation.after["n_primary"]:
         return None
-    pair = next(
-        one for one in result.evaluation.paired if (one["from"], one["to"]) == _ends(result)
-    )
+    pair = _pair(result)
     if pair["difference"] is None or result.metric.binary:
         return pair["mcnemar_p"]
     first, last = (result.answered[stage] for stage in _ends(result))
@@ -96,6 +93,12 @@ def _p_value(result: SetResult) -> float | None:
         for a, b in zip(first, last, strict=True)
     ]
     return wilcoxon_p(np.array([b - a for a, b in values if a is not None and b is not None]))
+
+
+def _pair(result: SetResult) -> Mapping[str, Any]:
+    """The last stage against the first; {} of a single stage."""
+    pairs = {(one["from"], one["to"]): one for one in result.evaluation.paired}
+    return pairs.get(_ends(result), {})
 
 
 def _ends(result: SetResult) -> tuple[str, str]:
