@@ -80,6 +80,11 @@ class HuggingFaceModel(ModelSource):
         from peft import PeftModel, get_peft_model, prepare_model_for_kbit_training
 
         if self.load_in_4bit:
+            for layer in model.modules():
+                # On a CPU with AVX-512 bitsandbytes packs the weights anew when they are first read
+                # in evaluation, and fails where a row is no whole number of its blocks.
+                if hasattr(layer, "support_avx512bf16_for_cpu"):
+                    layer.support_avx512bf16_for_cpu = False
             model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
         if adapter is not None:
             log.info("model: adapter %s keeps its own LoRA settings", adapter)

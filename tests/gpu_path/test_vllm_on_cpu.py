@@ -22,7 +22,7 @@ ENVIRONMENT = {  # compiling gives nothing for minutes; 1 GB of keys and values
     "TORCH_COMPILE_DISABLE": "1",
     "TORCHDYNAMO_DISABLE": "1",
     "VLLM_CPU_KVCACHE_SPACE": "1",
-    "PYTHONPATH": str(ROOT),
+    "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'gpu_path' / 'vllm_shim'}",
 }
 BRIEF = ["tracking=local", "rewards=[formats,verifiable]", "evaluation.limit=32"]
 STEPS = ["trainer=grpo_vllm", "trainer.args.max_steps=2"]

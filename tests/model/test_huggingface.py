@@ -74,6 +74,10 @@ def test_four_bit_weights_with_a_trainable_adapter():
     assert type(layer.base_layer).__name__ == "Linear4bit"
     assert layer.base_layer.weight.quant_type == "nf4"
     assert all("lora_" in name for name in trained(model))
+    with torch.no_grad():  # on any CPU, also one for which bitsandbytes packs weights anew
+        logits = model.eval()(torch.tensor([[1, 2, 3]])).logits
+    model.train()(torch.tensor([[1, 2, 3]])).logits.sum().backward()
+    assert logits.isfinite().all()
 
 
 @pytest.mark.parametrize("place", ["adapter", "."])
