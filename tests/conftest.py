@@ -14,6 +14,7 @@ RESULTS = ["metrics.jsonl", "predictions.parquet", "adapter/adapter_model.safete
 collect_ignore = [
     "model/unsloth_standin",
     "gpu_path/shim",
+    "gpu_path/vllm_shim",
 ]  # imported by the commands under test, not by pytest
 
 
