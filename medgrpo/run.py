@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +26,7 @@ from medgrpo.evaluation.export import Export
 from medgrpo.evaluation.heldout import HeldOut, Result
 from medgrpo.evaluation.suite import Suite
 from medgrpo.evaluation.write import write_evaluation
-from medgrpo.metrics.base import Metric, require
+from medgrpo.metrics.base import Metric, require, require_grader
 from medgrpo.model.base import Model, Policy, seed_everything, warn_of_unused_gpu
 from medgrpo.model.identity import identity
 from medgrpo.model.lora import LoRA
@@ -36,7 +37,7 @@ from medgrpo.report.closing import closing_table
 from medgrpo.report.model_card import model_card
 from medgrpo.report.plots import plot_run
 from medgrpo.report.run_report import write_report
-from medgrpo.rewards.build import build_rewards, open_judge
+from medgrpo.rewards.build import build_grader, build_rewards, open_judge
 from medgrpo.rundir import RunFolder, score_of
 from medgrpo.tracking.base import Tracker
 from medgrpo.tracking.mirror import tracked
@@ -46,7 +47,7 @@ from medgrpo.trainer.none import NoTraining
 from medgrpo.trainer.passport import judge_facts, prompt_hashes, record_settings
 
 if TYPE_CHECKING:
-    from datasets import DatasetDict
+    from datasets import Dataset, DatasetDict
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ def run(cfg: DictConfig) -> float:
         judging = stack.enter_context(ExitStack())  # ends before the report, which has its bill
         judge = open_judge(cfg, judging, folder)
         rewards = build_rewards(cfg, judge)
+        reading = {**parts.reading, "grader": build_grader(cfg, judge)}
 
         seed_everything(cfg.seed)
         with Phase("loading the model"):
@@ -87,11 +89,11 @@ def run(cfg: DictConfig) -> float:
         tracker: Tracker = build(cfg.tracking)
         stack.enter_context(tracked(tracker, folder, config, **describe(cfg)))
 
-        evaluate: Any = partial(evaluation, **parts.reading)
+        evaluate: Any = partial(evaluation, **reading)
         rows = data[evaluation.split]
         trainings = parts.trainings(policy, folder)
         suite = Suite.read(
-            evaluation, parts.reading, policy.tokenizer, data["train"] if trainings else None,
+            evaluation, reading, policy.tokenizer, data["train"] if trainings else None,
             trained_on=HydraConfig.get().runtime.choices.get("dataset"),
             seen={Path(getattr(dataset, "path", None) or "").name} | parts.seen,
             room=partial(evaluation.prompt_budget, parts.model),
@@ -108,12 +110,15 @@ def run(cfg: DictConfig) -> float:
         for stage, (part, place) in trainings.items():
             part.train(Training(
                 policy=policy, data=data, rewards=rewards, prompt=prompt, folder=place,
-                tracker=tracker, seed=cfg.seed, score=evaluation.scorer(policy, **parts.reading),
+                tracker=tracker, seed=cfg.seed, score=evaluation.scorer(policy, **reading),
             ))  # fmt: skip
             stages[stage] = held_out(stage)
         result = stages["after"]
 
-        selection = parts.selection(cfg, policy, data, result, folder)
+        selection = parts.selection(
+            cfg, result, data["validation"], folder=folder,
+            answer=lambda held_out, rows: held_out(policy, rows, **reading),
+        )  # fmt: skip
         metric = parts.metric.name
         evaluated = write_evaluation(
             folder, stages, parts.metrics, metric,
@@ -124,7 +129,10 @@ def run(cfg: DictConfig) -> float:
             export: Export = build(cfg.export)
             with Phase("saving and exporting"):
                 save_policy(policy, folder.adapter, model_card(config, evaluated))
-                export(parts.model, policy, folder, rows, result, evaluate=evaluate)
+                export(
+                    parts.model, policy, folder, rows, result,
+                    evaluate=partial(evaluate, grader=None),
+                )  # fmt: skip
         for _, place in trainings.values():
             plot_run(place)
         judging.close()
@@ -152,7 +160,7 @@ class Parts:
 
     @classmethod
     def of(cls, cfg: DictConfig) -> Parts:
-        """Raises UserError for a value that its class refuses, or an unknown primary metric."""
+        """Raises UserError for a value that its class refuses, or no way to the primary metric."""
         parts = cls(
             dataset=build(cfg.dataset),
             prompt=build(cfg.prompt),
@@ -164,7 +172,8 @@ class Parts:
             evaluation=build(cfg.evaluation),
             metrics={key: build(node, name=key) for key, node in cfg.metrics.items()},
         )
-        require(parts.metrics, parts.dataset.primary_metric)
+        metric = require(parts.metrics, parts.dataset.primary_metric)
+        require_grader(metric, given=bool(cfg.grader))
         return parts
 
     @property
@@ -207,22 +216,25 @@ class Parts:
         return trained_files(getattr(self.model, "adapter", None))
 
     def selection(
-        self, cfg: DictConfig, policy: Policy, data: DatasetDict, result: Result, folder: RunFolder
-    ) -> dict[str, Any]:
-        """What a sweep ranks the run by, see `Evaluation`; {} where its `result` has to do."""
+        self, cfg: DictConfig, result: Result, rows: Dataset, *, folder: RunFolder,
+        answer: Callable[[HeldOut, Dataset], Result],
+    ) -> dict[str, Any]:  # fmt: skip
+        """What a sweep ranks the run by, see `Evaluation`; {} where its `result` has to do.
+
+        `answer` gives that of an evaluation of `rows`, which are validation's.
+        """
         in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-        by_test = cfg.sweep.rank_by == "test" or not len(data["validation"])
+        by_test = cfg.sweep.rank_by == "test" or not len(rows)
         if not in_sweep or by_test or not result.predictions:
             return {}
         if self.evaluation.split == "test":
-            held_out = self.evaluation.on_validation(len(result.predictions))
-            result = held_out(policy, data["validation"], **self.reading)
+            result = answer(self.evaluation.on_validation(len(result.predictions)), rows)
             folder.update_summary(selection_seconds=result.seconds)
-        metrics, rows = result.metrics, len(data["validation"])
+        metrics = result.metrics
         return {
             "split": "validation",
             "n": metrics["n"],
-            "n_choosing": min(metrics["n"], self.trainer.choosing_rows(rows)),
+            "n_choosing": min(metrics["n"], self.trainer.choosing_rows(len(rows))),
             "primary": metrics["primary"],
         }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from medgrpo.dataset.example import LETTERS, Example, gold_text, letters_in, option_line
-from medgrpo.rewards.base import context_shown
+from medgrpo.rewards.shown import context_shown
 
 GOLD, WRONG = "gold", "wrong"
 CUT_OFF = {"truncated", "options, cut off"}  # ended at a token limit

@@ -13,13 +13,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from annotated_types import Ge, Le, MinLen
 from pydantic import AliasChoices, BaseModel, Field, ValidationError
 
 from medgrpo.answers.parse import Style, predict
 from medgrpo.dataset.example import LETTERS, Example
+from medgrpo.dataset.rubric import Criterion, Rubric
 from medgrpo.errors import UserError
 
 Grade = Annotated[float, Ge(0), Le(1)]
@@ -95,6 +96,9 @@ def _read(path: Path, number: int, text: str) -> Graded:
         label=_label(line),
         explanation="",
     )
+    if line.criteria:
+        rubric = Rubric((Criterion(line.criteria, 1.0),)).dumps()
+        row = cast(Example, {**row, "rubric": rubric})
     grades = tuple(map(float, line.grades))
     return Graded(row, line.completion, grades, line.criteria, line.model, line.language)
 

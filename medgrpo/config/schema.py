@@ -109,6 +109,7 @@ class RunConfig:
     judge: Node
     rewards: dict[str, Node]
     metrics: dict[str, Node]
+    grader: Node | None
     first_trainer: Node | None
     trainer: Node
     engine: Node

@@ -31,6 +31,10 @@ SET_BY_THE_RUN = {
         "judge": "is the run's; leave it null and choose one with judge=",
         "name": "is the reward's key in `rewards`",
     },
+    "grader": {
+        "judge": "is the run's; leave it null and choose one with judge=",
+        "name": "is grader",
+    },
     "metrics": {"name": "is the metric's key in `metrics`"},
 }
 

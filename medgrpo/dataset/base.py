@@ -30,6 +30,7 @@ from medgrpo.dataset.parsing import BATCH, RecordParser, Unlabelled
 from medgrpo.dataset.read import read_batches, read_records
 from medgrpo.dataset.record import Record
 from medgrpo.dataset.rows import dataset, reorder, schema, without_notes
+from medgrpo.dataset.rubric import as_read as rubric_as_read
 from medgrpo.dataset.splits import carve, find_files, given_files
 from medgrpo.errors import UserError
 from medgrpo.rundir import RunFolder
@@ -121,7 +122,7 @@ class MedicalDataset(RecordParser, Benchmark):
         counts = ", ".join(f"{len(rows)} {split}" for split, rows in splits.items())
         log.info("dataset: %s from %s: %s rows", self.name, self.source, counts)
         for row in splits["train"].slice(0, self.shown_rows).to_pylist():
-            log.info("dataset: row %s", as_read(row))
+            log.info("dataset: row %s%s", as_read(row), rubric_as_read(row))
         return DatasetDict(
             {split: dataset(rows.drop_columns("words")) for split, rows in splits.items()}
         )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.record import Batch, Dropped, Record, records_of, storable
 from medgrpo.dataset.rows import dropped_rows, schema, without, without_notes
+from medgrpo.dataset.rubric import Rubric
 from medgrpo.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ class RecordParser:
 
     def turns(self, record: Record) -> list[dict[str, str]] | None:
         """The messages of a question that is a conversation, the last one to be answered."""
+        return None
+
+    def rubric_of(self, record: Record) -> Rubric | None:
+        """What an answer to the record is graded by, where it is graded by criteria."""
         return None
 
     def parse_table(self, records: Dataset, where: str) -> pa.Table:
@@ -116,8 +121,11 @@ class RecordParser:
             record = self.original(record)
             if missing := [key for key in self.fields if key not in record]:
                 raise Dropped(f"no {', '.join(missing)}")
-            parsed = {**storable(self.parse(record, row)), "group": self.group(record)}
-            said = self.turns(record)
-            return parsed | ({"turns": json.dumps(said, ensure_ascii=False)} if said else {})
+            parsed: Record = {**storable(self.parse(record, row)), "group": self.group(record)}
+            if said := self.turns(record):
+                parsed["turns"] = json.dumps(said, ensure_ascii=False)
+            if rubric := self.rubric_of(record):
+                parsed["rubric"] = rubric.dumps()
+            return parsed
         except Dropped as reason:
             return {"dropped": str(reason)}

@@ -24,7 +24,7 @@ from medgrpo.dataset.base import MedicalDataset
 from medgrpo.dataset.example import YES_NO_MAYBE, Example
 from medgrpo.dataset.read import read_json
 from medgrpo.dataset.record import Batch, Dropped, Record, optional_text, text, texts
-from medgrpo.dataset.rows import schema, select
+from medgrpo.dataset.rows import OPTIONAL, schema, select
 from medgrpo.errors import UserError
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def as_they_stand(batch: pa.RecordBatch) -> tuple[pa.Table, np.ndarray[Any, Any]
         "label": batch["final_decision"],
         "explanation": batch["long_answer"],
         "group": pa.repeat("", len(batch)),
-        "turns": pa.nulls(len(batch), pa.string()),
+        **{name: pa.nulls(len(batch), pa.string()) for name in OPTIONAL},
         "dropped": pa.nulls(len(batch), pa.string()),
     }
     return pa.table(columns, schema()), in_order

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 FIELDS = tuple(Example.__annotations__)
+OPTIONAL = ("turns", "rubric")  # further columns of what only some benchmarks have
 RUN = 4  # rows in a row: from there on, a slice takes less memory (2.5 KB) than a copy
 COPIED = 20_000  # rows at a time
 
@@ -25,20 +26,21 @@ COPIED = 20_000  # rows at a time
 def schema() -> pa.Schema:
     """Arrow's schema of parsed rows: of those that cannot be used, only `dropped` says why.
 
-    `turns` holds a question that is a conversation, as JSON; a table of none has no such column.
+    `turns` holds a question that is a conversation, `rubric` what an answer is graded by, each as
+    JSON; a table of none has no such column.
     """
     import pyarrow as pa
 
     lists = {"context", "options"}
-    names = (*FIELDS, "group", "turns", "dropped")
+    names = (*FIELDS, "group", *OPTIONAL, "dropped")
     kinds = {name: pa.list_(pa.string()) if name in lists else pa.string() for name in names}
     return pa.schema(kinds)
 
 
 def without_notes(parsed: pa.Table) -> pa.Table:
-    """Parsed rows without `dropped`, and without `turns` where there are none."""
-    none = parsed.column("turns").null_count == len(parsed)
-    return parsed.drop_columns(["dropped", *["turns"] * none])
+    """Parsed rows without `dropped`, and without optional columns that hold nothing."""
+    none = [name for name in OPTIONAL if parsed.column(name).null_count == len(parsed)]
+    return parsed.drop_columns(["dropped", *none])
 
 
 def dropped_rows(parsed: pa.Table) -> dict[str, list[int]]:

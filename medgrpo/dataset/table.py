@@ -29,6 +29,7 @@ from medgrpo.dataset.options import letter_set, option_texts
 from medgrpo.dataset.parsing import LEFT_OUT
 from medgrpo.dataset.read import read_records
 from medgrpo.dataset.record import Batch, Dropped, Record, optional_text, text, texts, turns
+from medgrpo.dataset.rubric import Pitfall, Rubric, read_rubric, require_gold
 from medgrpo.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Table(MedicalDataset):
     has_sample: ClassVar[bool] = False
 
     question: str
-    answer: str
+    answer: str  # "": a rubric alone says what is good
     # letters: any number of options is right; index counts from 0 and number from 1, and a row has
     # to show it, or it is said to be sure
     answer_is: Literal[
@@ -53,6 +54,9 @@ class Table(MedicalDataset):
     labels: list[str] | None = None  # the answers there are, where there are no options
     context: str | None = None  # a passage or a list of them
     explanation: str | None = None
+    rubric: str | None = None  # a list of criteria with points, of a question without one answer
+    pitfall: Pitfall | None = None  # how criteria of points below 0 are worded, see `read_rubric`
+    tags: str | None = None  # a list of what the row is about, beside its rubric
     id: str | None = None
     question_ends_at: str | None = None  # what begins a list of the options in the question's text
     records: str | None = None  # where in a JSON object the rows are: exams.*.data
@@ -62,8 +66,9 @@ class Table(MedicalDataset):
     hub_config: str | list[str] | None = None  # of the repository; several are one benchmark
 
     def __post_init__(self) -> None:
-        if self.source == "sample":
+        if self.source == "sample" and not self.has_sample:
             raise UserError("dataset.source: a table has no sample; use path or hub")
+        require_gold(self.answer, self.rubric, self.pitfall)
         if self.answer_is != "text" and not self.options and not self.labels:
             raise UserError(f"dataset.answer_is: {self.answer_is} needs dataset.options or .labels")
         self._shown: set[int] = set()  # from what the answers are seen to count: 0, 1
@@ -73,8 +78,8 @@ class Table(MedicalDataset):
     def fields(self) -> tuple[str, ...]:  # type: ignore[override]
         """The columns that every row must have."""
         options = self.options if isinstance(self.options, list) else [self.options]
-        named = [self.question, *options, self.answer, self.context, self.explanation, self.id]
-        return tuple(name for name in named if name)
+        named = [self.question, *options, self.answer, self.context, self.explanation]
+        return tuple(name for name in [*named, self.rubric, self.tags, self.id] if name)
 
     @property
     def unlabelled(self) -> frozenset[str]:  # type: ignore[override]
@@ -93,6 +98,11 @@ class Table(MedicalDataset):
 
     def turns(self, record: Record) -> list[dict[str, str]] | None:
         return turns(record, self.question) if isinstance(record[self.question], list) else None
+
+    def rubric_of(self, record: Record) -> Rubric | None:
+        if self.rubric is None or self.pitfall is None:
+            return None
+        return read_rubric(record, self.rubric, self.pitfall, self.tags)
 
     def group(self, record: Record) -> str:
         if self.subgroup:
@@ -182,6 +192,8 @@ class Table(MedicalDataset):
 
     def _gold(self, record: Record, options: list[str]) -> tuple[str, str | None]:
         """The right answer and its label, if it has one."""
+        if self.rubric and not (options or self.labels):
+            return optional_text(record, self.answer), None
         if self.answer_is == "letters":
             label = letter_set(record[self.answer], self.answer, options)
             return "; ".join(options[LETTERS.index(one)] for one in letters_in(label)), label

@@ -24,12 +24,13 @@ from medgrpo.dataset.prompt import Prompt
 from medgrpo.errors import UserError
 from medgrpo.evaluation.answering import Answered, ask
 from medgrpo.evaluation.engines.base import Decoding, Engine, Generation
-from medgrpo.evaluation.rewarded import score_responses
+from medgrpo.evaluation.rewarded import grade, score_responses
 from medgrpo.metrics.base import Metric, require_rows, row_value
 from medgrpo.metrics.compute import compute_metrics
 from medgrpo.metrics.prediction import Prediction, read
 from medgrpo.model.base import Policy
 from medgrpo.rewards.base import Reward
+from medgrpo.rewards.rubric import RubricReward
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -144,12 +145,14 @@ class HeldOut:
         prompt: Prompt,
         metrics: Mapping[str, Metric],
         primary_metric: str,
+        grader: RubricReward | None = None,
     ) -> Result:
         """Evaluate on `dataset_split`, a datasets.Dataset (or list) of Examples.
 
         `engine` answers, and the first responses are also scored by `rewards`. `prompt` makes the
         messages and says how answers are read. A row's answer is None, and counted, where none is
-        found. `primary_metric` is a key of `metrics`.
+        found. `primary_metric` is a key of `metrics`. `grader` grades the answers to rows that have
+        a rubric, all of them.
         """
         start = time.monotonic()
         n = len(dataset_split) if self.limit is None else min(self.limit, len(dataset_split))
@@ -180,11 +183,13 @@ class HeldOut:
             )
             for i, (row, answer) in enumerate(zip(rows, greedy, strict=True))
         ]
+        graded = grader and any(row.get("rubric") for row in rows)
+        facts = {"grader": grade(grader, rows, predictions)} if grader and graded else {}
         self._reward(rewards, rows, predictions, [answer.truncated for answer in greedy])
         computed = compute_metrics(predictions, metrics, primary_metric)
         computed["prompts_trimmed"] = sum(bool(row.get(LEFT_OUT)) for row in rows)
         computed["responses_cut_off"] = sum(answer.truncated for answer in greedy)
-        computed |= {"answers_cached": cached, "seconds_saved": saved}
+        computed |= {"answers_cached": cached, "seconds_saved": saved, **facts}
         return Result(computed, predictions, round(time.monotonic() - start, 1))
 
     def scorer(
@@ -195,11 +200,12 @@ class HeldOut:
         prompt: Prompt,
         metrics: Mapping[str, Metric],
         primary_metric: str,
+        grader: RubricReward | None = None,
     ) -> Scorer:
         """What scores greedy answers to the first `limit` rows, without samples and rewards."""
         reading: Any = {"prompt": prompt, "metrics": metrics, "primary_metric": primary_metric}
         plain = replace(self, samples=0, answer_cache=None)  # the weights are new each time
-        evaluate = partial(plain, policy, engine=engine, **reading)
+        evaluate = partial(plain, policy, engine=engine, grader=grader, **reading)
         return Scorer(evaluate, metrics[primary_metric], prompt.style, self.limit)
 
     def _answers(

@@ -21,11 +21,12 @@ from medgrpo.errors import UserError
 from medgrpo.evaluation.engines.base import Engine
 from medgrpo.evaluation.heldout import HeldOut, Result
 from medgrpo.evaluation.write import write_stages
-from medgrpo.metrics.base import Metric, require
+from medgrpo.metrics.base import Metric, require, require_grader
 from medgrpo.metrics.suite import SetResult, summed_up
 from medgrpo.model.base import Policy
 from medgrpo.model.hub import cached_dataset, hub_problems
 from medgrpo.rewards.base import Reward
+from medgrpo.rewards.rubric import RubricReward
 from medgrpo.rundir import RunFolder
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Suite:
 
     metrics: Mapping[str, Metric]
     engine: Engine
+    grader: RubricReward | None = None
     sets: list[SuiteSet] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)  # set: why it could not be read
 
@@ -79,7 +81,7 @@ class Suite:
         """
         from datasets import DatasetDict
 
-        suite = cls(reading["metrics"], reading["engine"])
+        suite = cls(reading["metrics"], reading["engine"], reading.get("grader"))
         for name, benchmark in evaluation.suite.items():
             log.info("suite: %s", name)
             prompt = _prompt(reading["prompt"], benchmark)
@@ -88,6 +90,7 @@ class Suite:
                 with Phase(f"reading {name}"):
                     _require_hub(name, benchmark.hub_id)
                     metric = require(suite.metrics, benchmark.primary_metric)
+                    require_grader(metric, given=suite.grader is not None)
                     own = _limited(evaluation, benchmark)
                     rows = for_testing(benchmark, seen).load()[own.split]
                     own.require_rows(metric, rows)
@@ -113,7 +116,7 @@ class Suite:
             log.info("suite: %s, %s", one.name, stage.replace("_", " "))
             one.results[stage] = one.evaluation(
                 policy, one.rows, rewards, engine=self.engine, prompt=one.prompt,
-                metrics=self.metrics, primary_metric=one.primary_metric,
+                metrics=self.metrics, primary_metric=one.primary_metric, grader=self.grader,
             )  # fmt: skip
 
     def write(self, folder: RunFolder) -> None:

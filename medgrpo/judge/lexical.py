@@ -34,6 +34,7 @@ _SUPPORTED, _UNCLEAR = 0.5, 0.25  # share of words found from which on it is "ye
 
 _SENTENCE_END = re.compile(r"(?<=\w\w[.!?;])\s+|\n+")  # not after the letter of "B. penicillin"
 _RESPONSE = re.compile(r"\n\nResponse \d+:\n")
+_CRITERION = re.compile(r"^(?:\d+\. )?\[(-?[\d.e+]+)\] (.*)$", re.MULTILINE)
 _VERDICTS = re.compile(
     r"\n(?:Original Text|Retrieval Contexts|Input):\n(.*)"
     r"\n\n(?:Summary Claims|Claims|Statements):\n(\[.*\])\n\nJSON:",
@@ -130,6 +131,40 @@ def _ranking(prompt: str) -> dict[str, Any]:
     return {"ranking": [index + 1 for index in order]}
 
 
+def _meets(criterion: str, response: str) -> bool:
+    """All that it quotes stands in the response; of one without quotes, half of its words do."""
+    quoted = re.findall(r'"([^"]+)"', criterion)
+    if not quoted:
+        return share_found(criterion, set(words(response))) >= _SUPPORTED
+    text = f" {' '.join(words(response))} "
+    return all(f" {' '.join(words(phrase))} " in text for phrase in quoted)
+
+
+def _graded(prompt: str, block: str) -> list[tuple[float, bool]]:
+    """The points of each criterion in a block, and whether the response meets it."""
+    response = _between(prompt, "\n<response>\n", "\n</response>\n")
+    listed = _CRITERION.findall(_between(prompt, f"\n<{block}>\n", f"\n</{block}>\n"))
+    return [(float(points), _meets(text, response)) for points, text in listed]
+
+
+def _criteria(prompt: str) -> dict[str, Any]:
+    found = _graded(prompt, "criteria")
+    return {"grades": [{"number": n, "met": met} for n, (_, met) in enumerate(found, 1)]}
+
+
+def _criterion(prompt: str) -> dict[str, Any]:
+    [(_, met)] = _graded(prompt, "criterion")
+    return {"explanation": "by its words", "criteria_met": met}
+
+
+def _rating(prompt: str) -> dict[str, Any]:
+    """From 1 to 10 by the share of the points that the response earns."""
+    found = _graded(prompt, "criteria")
+    most = sum(points for points, _ in found if points > 0)
+    share = sum(points for points, met in found if met) / most if most else 0.0
+    return {"rating": 1 + round(9 * min(1.0, max(0.0, share)))}
+
+
 # What a reply is asked to hold says which prompt it was.
 _BY_FIELDS: dict[frozenset[str], Callable[[str], dict[str, Any]]] = {
     frozenset({"steps"}): lambda _: {"steps": ["Compare the words of both outputs."]},
@@ -142,6 +177,9 @@ _BY_FIELDS: dict[frozenset[str], Callable[[str], dict[str, Any]]] = {
     frozenset({"answers"}): _answers,
     frozenset({"category", "score"}): _correctness,
     frozenset({"ranking"}): _ranking,
+    frozenset({"grades"}): _criteria,
+    frozenset({"explanation", "criteria_met"}): _criterion,
+    frozenset({"rating"}): _rating,
 }
 
 

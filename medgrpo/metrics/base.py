@@ -92,6 +92,15 @@ def require(metrics: Mapping[str, Metric], primary_metric: str) -> Metric:
     return metrics[primary_metric]
 
 
+def require_grader(metric: Metric, *, given: bool) -> None:
+    """UserError where a metric is computed from verdicts on criteria, and nothing gives them."""
+    if getattr(metric, "graded", False) and not given:
+        raise UserError(
+            f"dataset.primary_metric: {metric.name} is computed from verdicts on criteria: add "
+            "grader=rubric"
+        )
+
+
 def require_rows(metric: Metric, groups: Collection[str], split: str) -> None:
     """UserError where the metric is about a subgroup that none of the rows belongs to."""
     group = getattr(metric, "group", None)

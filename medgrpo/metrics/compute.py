@@ -31,7 +31,12 @@ def compute_metrics(
         "n": len(predictions),
         "n_labelled": len(labelled),
         **values,
-        **{f"{m.name}_interval": _interval(m, predictions) for m in metrics.values() if m.binary},
+        **{
+            f"{m.name}_interval": _interval(m, predictions)
+            for m in metrics.values()
+            if _has_interval(m)
+        },
+        **_details(predictions, metrics),
         "unparsed": sum(row["predicted"] is None for row in predictions),
         "k": max((len(row["votes"]) for row in labelled), default=0),
         **_classes(labelled),
@@ -41,9 +46,26 @@ def compute_metrics(
 
 
 def _interval(metric: Metric, predictions: Sequence[Prediction]) -> tuple[float, float] | None:
-    """Wilson's, of a metric whose values are 0 or 1."""
-    values = [row_value(metric, row) for row in predictions if metric.about(row)]
+    """The metric's own, or Wilson's, of one whose values are 0 or 1."""
+    rows = [row for row in predictions if metric.about(row)]
+    if own := getattr(metric, "interval", None):
+        return own(rows)
+    values = [row_value(metric, row) for row in rows]
     return wilson(sum(value == 1 for value in values), len(values))
+
+
+def _has_interval(metric: Metric) -> bool:
+    return metric.binary or hasattr(metric, "interval")
+
+
+def _details(predictions: Sequence[Prediction], metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    """What a metric has to say beside its value, as `<name>_details`."""
+    return {
+        f"{metric.name}_details": own(rows)
+        for metric in metrics.values()
+        if (own := getattr(metric, "details", None))
+        and (rows := [row for row in predictions if metric.about(row)])
+    }
 
 
 def _classes(labelled: Sequence[Prediction]) -> dict[str, Any]:
@@ -65,7 +87,7 @@ def _groups(predictions: Sequence[Prediction], metric: Metric) -> dict[str, Any]
         groups[name] = {
             "n": sum(map(metric.about, rows)),
             metric.name: aggregate(metric, rows),
-            "interval": _interval(metric, rows) if metric.binary else None,
+            "interval": _interval(metric, rows) if _has_interval(metric) else None,
         }
     return groups
 

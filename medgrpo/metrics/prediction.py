@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from medgrpo.answers.parse import complies, predict
 from medgrpo.dataset.example import Example
@@ -27,6 +27,7 @@ class Prediction(TypedDict):
     group: str  # subgroup of the benchmark (MedQA's step1, BioASQ's list), "" for none
     votes: list[str | None]  # what further, sampled responses answer; [] without samples
     rewards: dict[str, float | None]  # of the response, by name; None: not scored, no verdict
+    criteria: NotRequired[str | None]  # of its rubric, graded; None: none (metrics/rubric.py)
 
 
 def read(

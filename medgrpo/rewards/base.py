@@ -11,21 +11,20 @@ import asyncio
 import logging
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from typing import Any, Protocol, TypeAlias, cast
 
 from medgrpo import __version__
-from medgrpo.answers.tags import extract_answer, strip_tags
-from medgrpo.dataset.example import LETTERS, Example, gold_text, option_line
+from medgrpo.dataset.example import Example
 from medgrpo.errors import UserError
 from medgrpo.judge.cache import cache_key
-from medgrpo.judge.client import ASKING, Asking, Judge, JudgeError, Verdict, clipped
+from medgrpo.judge.client import ASKING, Asking, Judge, JudgeError, Verdict, Verdicts, clipped
+from medgrpo.rewards.shown import whole_response
 
 Completion: TypeAlias = str | list[dict[str, str]]  # plain text or the messages of one turn
 
-_BARE_LETTER = re.compile(r"^[^\w\n]*([A-Ja-j])[^\w\n]*$", re.MULTILINE)
 SAYS_SOMETHING = re.compile(r"\w")
 
 _FAILURES_TOLD = 3  # of each reward; the rest are counted
@@ -42,6 +41,7 @@ def each_with_row(
 ) -> list[tuple[str, Example]]:
     """Each completion's text with its row, rebuilt from the columns that TRL passes along."""
     fields = {key: columns[key] for key in Example.__annotations__}
+    fields |= {"rubric": columns["rubric"]} if "rubric" in columns else {}
     rows = [dict(zip(fields, values, strict=True)) for values in zip(*fields.values(), strict=True)]
     texts = map(response_text, completions)
     return [(text, cast(Example, row)) for text, row in zip(texts, rows, strict=True)]
@@ -110,6 +110,10 @@ class JudgedReward(Reward, ABC):
         """The part of a response that is judged: all of it, unless a subclass says otherwise."""
         return whole_response(response, row)
 
+    def calls_on_average(self, rows: Sequence[Example]) -> float:
+        """Calls that a verdict on one of the rows takes."""
+        return self.calls
+
     def applies(self, row: Example) -> bool:
         """Whether it is about this row: where not, None is no missing verdict but none at all."""
         return True
@@ -162,7 +166,7 @@ class JudgedReward(Reward, ABC):
         return found[0] if found else None
 
     async def _decided(
-        self, asked: str | list[str], row: Example, verdicts: Callable[[], Awaitable[list[Verdict]]]
+        self, asked: str | list[str], row: Example, verdicts: Verdicts
     ) -> list[Verdict] | None:
         """The verdicts on what is `asked` about, from the cache, or else within the deadline."""
         usage, cache = self.judge.usage[self.__name__], self.judge.cache
@@ -172,22 +176,28 @@ class JudgedReward(Reward, ABC):
         if stored is not None:
             usage.verdict_hits += 1
             return [Verdict(*one) for one in ([stored] if isinstance(asked, str) else stored)]
+        found = await self.decided(row, verdicts)
+        if cache and found:
+            cache.put(key, found[0] if isinstance(asked, str) else found)
+        return found
+
+    async def decided(
+        self, row: Example, verdicts: Verdicts, count: int = 1
+    ) -> list[Verdict] | None:
+        """What the judge decides within the deadline; None, and `count` missing, for nothing."""
         asking = Asking(self.__name__)
         ASKING.set(asking)
         try:
             async with asyncio.timeout(self.judge.verdict_deadline):
-                found = [clipped(one) for one in await self.judge.decide(verdicts)]
+                return [clipped(one) for one in await self.judge.decide(verdicts)]
         except UserError:
             raise
         except Exception as error:  # a judge's trouble never ends a run by itself
-            if cache and not isinstance(error, JudgeError | TimeoutError):
+            if self.judge.cache and not isinstance(error, JudgeError | TimeoutError):
                 for call in asking.keys:  # replies, each valid, that make no verdict together
-                    cache.forget(call)
-            self._count_missing(row, error)
+                    self.judge.cache.forget(call)
+            self.count_missing(row, error, count)
             return None
-        if cache:
-            cache.put(key, found[0] if isinstance(asked, str) else found)
-        return found
 
     def _cache_key(self, asked: str | list[str], row: Example) -> bytes:
         """Everything that can change a verdict, the libraries that word the questions included."""
@@ -198,9 +208,9 @@ class JudgedReward(Reward, ABC):
             [row["question"], row["context"], row["options"], row["answer"], row["label"], asked],
         )
 
-    def _count_missing(self, row: Example, error: Exception) -> None:
-        """Count a verdict that was not given, and tell of the first few."""
-        (usage := self.judge.usage[self.__name__]).failures += 1
+    def count_missing(self, row: Example, error: Exception, count: int = 1) -> None:
+        """Count verdicts that were not given, and tell of the first few."""
+        (usage := self.judge.usage[self.__name__]).failures += count
         why = f"{type(error).__name__}: {error}"
         if isinstance(error, TimeoutError):
             why = f"not done in judge.verdict_deadline={self.judge.verdict_deadline:g} s"
@@ -212,39 +222,3 @@ class JudgedReward(Reward, ABC):
 @cache
 def _versions() -> list[str]:
     return [__version__, *(version(library) for library in ("deepeval", "evidently"))]
-
-
-# What a judge is shown. A letter says nothing to a judge, so it is written out with its option.
-
-
-def whole_response(response: str, row: Example) -> str:
-    """Reasoning and answer without tags; lines that are a bare letter as `B. option text`."""
-
-    def written_out(match: re.Match[str]) -> str:
-        index = LETTERS.index(match[1].upper())
-        options = row["options"]
-        return f"{LETTERS[index]}. {options[index]}" if index < len(options) else match[0]
-
-    return _BARE_LETTER.sub(written_out, strip_tags(response))
-
-
-def final_answer(response: str, row: Example) -> str:
-    """The content of the answer block, or the whole response when there is no such block."""
-    answer = extract_answer(response)
-    return whole_response(response if answer is None else answer, row)
-
-
-def question_shown(row: Example) -> str:
-    """The question, with its options below it when it has some."""
-    letters = LETTERS[: len(row["options"])]
-    return "\n".join([row["question"], *(option_line(row, letter) for letter in letters)])
-
-
-def context_shown(row: Example) -> list[str]:
-    """The passages; for a question that stands alone (MedQA), the vignette with its options."""
-    return row["context"] or [question_shown(row)]
-
-
-def gold_shown(row: Example) -> str:
-    """The gold answer, with its letter if it has one; synonyms of a list item joined by "or"."""
-    return gold_text(row) if row["options"] else row["answer"].replace(" | ", " or ")

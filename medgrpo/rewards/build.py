@@ -9,15 +9,16 @@ from omegaconf import DictConfig
 from medgrpo.config.build import build
 from medgrpo.judge.client import Judge
 from medgrpo.rewards.base import Reward
+from medgrpo.rewards.rubric import RubricReward
 from medgrpo.rundir import RunFolder
 
 
 def open_judge(cfg: DictConfig, stack: ExitStack, folder: RunFolder | None = None) -> Judge | None:
-    """The judge, if a reward asks for one, tried at once; `stack` closes it.
+    """The judge, if a reward or the grader asks for one, tried at once; `stack` closes it.
 
     What it was asked and cost is in the summary of `folder` then.
     """
-    if not any("judge" in node for node in cfg.rewards.values()):
+    if not any("judge" in node for node in (*cfg.rewards.values(), cfg.grader)):
         return None
     judge: Judge = build(cfg.judge)
     stack.callback(judge.close)
@@ -25,6 +26,11 @@ def open_judge(cfg: DictConfig, stack: ExitStack, folder: RunFolder | None = Non
     if folder is not None:
         stack.callback(lambda: folder.update_summary(judge=judge.report()))
     return judge
+
+
+def build_grader(cfg: DictConfig, judge: Judge | None) -> RubricReward | None:
+    """What grades held-out answers by criteria, where the config has it."""
+    return build(cfg.grader, name="grader", judge=judge) if cfg.grader else None
 
 
 def build_rewards(cfg: DictConfig, judge: Judge | None) -> list[Reward]:

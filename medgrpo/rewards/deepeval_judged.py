@@ -14,13 +14,8 @@ from typing import Literal
 from medgrpo.dataset.example import Example
 from medgrpo.errors import UserError
 from medgrpo.judge.client import Judge, Verdict
-from medgrpo.rewards.base import (
-    JudgedReward,
-    context_shown,
-    final_answer,
-    gold_shown,
-    question_shown,
-)
+from medgrpo.rewards.base import JudgedReward
+from medgrpo.rewards.shown import context_shown, final_answer, gold_shown, question_shown
 
 _log = logging.getLogger(__name__)
 

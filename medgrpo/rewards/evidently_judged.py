@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from medgrpo.dataset.example import Example
 from medgrpo.judge.client import Judge, Verdict
-from medgrpo.rewards.base import JudgedReward, final_answer, gold_shown
+from medgrpo.rewards.base import JudgedReward
+from medgrpo.rewards.shown import final_answer, gold_shown
 
 
 class EvidentlyCorrectnessLLMReward(JudgedReward):

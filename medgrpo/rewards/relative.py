@@ -18,7 +18,8 @@ from pydantic import BaseModel
 from medgrpo.dataset.example import Example
 from medgrpo.errors import UserError
 from medgrpo.judge.client import Judge, Verdict
-from medgrpo.rewards.base import SAYS_SOMETHING, JudgedReward, each_with_row, question_shown
+from medgrpo.rewards.base import SAYS_SOMETHING, JudgedReward, each_with_row
+from medgrpo.rewards.shown import question_shown
 
 PROMPT = """\
 Rank {n} responses to the same question from best to worst.

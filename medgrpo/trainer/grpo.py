@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from medgrpo.errors import RunStopped, UserError
+from medgrpo.metrics.recorded import format_number
 from medgrpo.rewards.base import JudgedReward, Reward
+from medgrpo.rewards.rubric import RubricReward
 from medgrpo.trainer.base import MANAGED, Training, TRLTrainer
 from medgrpo.trainer.judging import forecast
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from medgrpo.trainer.grpo_trainer import RecordingGRPOTrainer
 
 log = logging.getLogger(__name__)
+
+_BAITED = 3  # rows
+_TOO_MUCH = 0.2  # of the reward, for an answer that is none
 
 
 @dataclass(kw_only=True)
@@ -82,6 +87,7 @@ class GRPO(TRLTrainer):
             prefilled=training.prompt.prefilled(training.policy.tokenizer),
         )
         log_forecast(config, rows, rewards)
+        log_baits(rows, rewards)
         model = training.policy.model
         packed = getattr(model, "is_loaded_in_4bit", False) and not hasattr(model, "vllm_engine")
         if config.use_vllm and packed:
@@ -97,6 +103,18 @@ class GRPO(TRLTrainer):
             )
 
 
+def log_baits(rows: Dataset, rewards: Sequence[Reward]) -> None:
+    """Log what rubrics pay for answers that are none; a warning where that is a lot."""
+    for reward in rewards:
+        first = [row for row in rows.select(range(min(_BAITED, len(rows)))) if row.get("rubric")]
+        if not isinstance(reward, RubricReward) or not first:
+            continue
+        earned = reward.baits(first)
+        shown = ", ".join(f"{k} {format_number(v, 2, '-')}" for k, v in earned.items())
+        told = log.warning if max(v or 0 for v in earned.values()) > _TOO_MUCH else log.info
+        told("%s: no answers earn, on %d rows: %s", reward.__name__, len(first), shown)
+
+
 def log_forecast(config: GRPOConfig, rows: Dataset, rewards: Sequence[Reward]) -> None:
     """Log how much judging the training will take, if a judge is asked at all."""
     judged = [reward for reward in rewards if isinstance(reward, JudgedReward)]
@@ -108,4 +126,4 @@ def log_forecast(config: GRPOConfig, rows: Dataset, rewards: Sequence[Reward]) -
     else:
         completions = math.ceil(config.num_train_epochs * len(rows)) * config.num_generations
     longest = max(len(row["question"]) + sum(map(len, row["context"])) for row in rows)
-    log.info(forecast(judged, completions, longest // 3, config.max_completion_length))
+    log.info(forecast(judged, completions, longest // 3, config.max_completion_length, rows))

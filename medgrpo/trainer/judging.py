@@ -165,14 +165,20 @@ def _missing(missing: torch.Tensor, lengths: torch.Tensor) -> dict[str, float]:
 
 
 def forecast(
-    judged: Sequence[JudgedReward], completions: int, row_tokens: int, completion_tokens: int
+    judged: Sequence[JudgedReward],
+    completions: int,
+    row_tokens: int,
+    completion_tokens: int,
+    rows: Sequence[Any] = (),
 ) -> str:
     """What judging `completions` completions takes at most, for a person, before it starts.
 
     `row_tokens`, `completion_tokens`: of the longest row and completion. Retries are not in it.
+    `rows`: what the completions will be about, where that decides how many calls one takes.
     """
     judge = judged[0].judge
-    calls = completions * sum(reward.calls for reward in judged) * max(1, len(judge.members))
+    each = sum(reward.calls_on_average(rows) for reward in judged)
+    calls = math.ceil(completions * each * max(1, len(judge.members)))
     text = f"judge {judge.name}: at most {completions * len(judged):,} verdicts"
     if judge.limits is None:
         return text

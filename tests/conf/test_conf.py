@@ -25,6 +25,7 @@ GIVEN = {  # what these choices leave to the user
     ("engine", "openai"): ["trainer=none", "engine.base_url=http://x", "engine.served_model=x"],
     ("engine", "vllm"): ["trainer=none"],
     ("metrics", "bioasq"): ["dataset.primary_metric=bioasq_list_f1"],
+    ("metrics", "rubric"): ["dataset.primary_metric=rubric_score", "grader=rubric"],
     ("metrics", "multi_select"): ["dataset.primary_metric=choice_overlap"],
 }
 

@@ -17,7 +17,7 @@ from medgrpo.dataset.example import Example
 from medgrpo.errors import UserError
 from medgrpo.judge.client import JudgeError, Reply
 from medgrpo.judge.lexical import LexicalJudge
-from medgrpo.rewards import base
+from medgrpo.rewards import base, shown
 
 ROOT = Path(__file__).parents[2]
 KEYS = [
@@ -252,20 +252,20 @@ def test_an_empty_criterion_is_refused():
 
 def test_what_a_judge_is_shown():
     bare = tagged("Fever.\nB", "C)")
-    assert base.whole_response(bare, VIGNETTE) == (
+    assert shown.whole_response(bare, VIGNETTE) == (
         "Fever.\nB. Streptococcus pyogenes\nC. Candida albicans"
     )
-    assert base.final_answer(bare, VIGNETTE) == "C. Candida albicans"
-    assert base.final_answer("No tags: b", VIGNETTE) == "No tags: b"
-    assert base.final_answer("(b)", VIGNETTE) == "B. Streptococcus pyogenes"
-    assert base.final_answer("H", VIGNETTE) == "H"
-    assert base.context_shown(ABSTRACT) == ABSTRACT["context"]
-    assert base.context_shown(VIGNETTE)[0].endswith(
+    assert shown.final_answer(bare, VIGNETTE) == "C. Candida albicans"
+    assert shown.final_answer("No tags: b", VIGNETTE) == "No tags: b"
+    assert shown.final_answer("(b)", VIGNETTE) == "B. Streptococcus pyogenes"
+    assert shown.final_answer("H", VIGNETTE) == "H"
+    assert shown.context_shown(ABSTRACT) == ABSTRACT["context"]
+    assert shown.context_shown(VIGNETTE)[0].endswith(
         "cause?\n"
         + "\n".join(["A) Epstein-Barr virus", "B) Streptococcus pyogenes", "C) Candida albicans"])
     )
-    assert base.gold_shown(VIGNETTE) == "A) Epstein-Barr virus"
-    assert base.gold_shown(LISTED) == "aspirin or acetylsalicylic acid; paracetamol"
+    assert shown.gold_shown(VIGNETTE) == "A) Epstein-Barr virus"
+    assert shown.gold_shown(LISTED) == "aspirin or acetylsalicylic acid; paracetamol"
 
 
 @pytest.mark.parametrize("key", KEYS)

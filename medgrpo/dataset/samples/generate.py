@@ -16,10 +16,12 @@ from typing import Any
 
 from medgrpo.dataset.example import LETTERS
 from medgrpo.dataset.samples.draw import Choice, Lookup, draw_choice, draw_lookup
+from medgrpo.dataset.samples.talks import Talk, draw_talk
 from medgrpo.dataset.samples.trials import Trial, draw_trial
 
 HERE = Path(__file__).parent
 SIZES = {"train": 360, "validation": 40, "test": 200}
+TALKS = {"train": 240, "validation": 40, "test": 120}  # conversations
 SEED = 20_251
 _DECISIONS = ["yes", "no", "yes", "no", "maybe"]
 _COT_SYSTEM = (
@@ -31,20 +33,24 @@ _COT_SYSTEM = (
 Item = Choice | Lookup | Trial
 
 
-def draw(name: str, rng: Random, row: int) -> Item:
-    """One question of benchmark `name`; `row` balances positions and decisions."""
+def draw(name: str, rng: Random, row: int) -> Any:
+    """One Item, or Talk, of benchmark `name`; `row` balances positions and decisions."""
     if name == "pubmedqa":
         return draw_trial(rng, _DECISIONS[row % 5])
     if name == "bioasq":
         return draw_lookup(rng)
+    if name == "healthbench":
+        return draw_talk(rng, row)
     return draw_choice(rng, row % 4, cot=name == "medqa_cot")
 
 
-def key(item: Item) -> tuple[str, ...]:
+def key(item: Item | Talk) -> tuple[str, ...]:
     """What two splits may not share: what is asked, less wording, age, sex and order.
 
     The Gram stain has only four answers, so there the order of the options counts.
     """
+    if isinstance(item, Talk):
+        return key(item.asked)
     if isinstance(item, Choice):
         order = item.options if item.kind == "stain" else sorted(item.options)
         return (item.kind, item.entity, *order)
@@ -108,25 +114,37 @@ def _bioasq(item: Lookup, identity: str) -> dict[str, Any]:
     }
 
 
+def _healthbench(item: Talk, identity: str) -> dict[str, Any]:
+    return {
+        "prompt_id": identity,
+        "prompt": item.messages,
+        "rubrics": item.rubrics,
+        "example_tags": [item.theme],
+        "ideal_completions_data": {"ideal_completion": item.asked.reason(item.asked.answer)},
+    }
+
+
 _RECORD: dict[str, Callable[[Any, str], dict[str, Any]]] = {
     "medqa": _medqa,
     "medqa_cot": _medqa_cot,
     "pubmedqa": _pubmedqa,
     "bioasq": _bioasq,
+    "healthbench": _healthbench,
 }
 
 
-def splits(name: str) -> dict[str, list[Item]]:
+def splits(name: str) -> dict[str, list[Any]]:
     """The items of every split of benchmark `name`, no key twice."""
     rng = Random(f"{SEED} {name}")
     seen: set[tuple[str, ...]] = set()
-    rows = {split: list(_fresh(name, rng, seen, size)) for split, size in SIZES.items()}
+    sizes = TALKS if name == "healthbench" else SIZES
+    rows = {split: list(_fresh(name, rng, seen, size)) for split, size in sizes.items()}
     for items in rows.values():
         rng.shuffle(items)
     return rows
 
 
-def _fresh(name: str, rng: Random, seen: set[tuple[str, ...]], size: int) -> Iterator[Item]:
+def _fresh(name: str, rng: Random, seen: set[tuple[str, ...]], size: int) -> Iterator[Any]:
     for row in range(size):
         item = draw(name, rng, row)
         while key(item) in seen:
