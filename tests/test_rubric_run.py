@@ -15,7 +15,6 @@ def test_the_score_says_who_graded_and_how(medgrpo, tmp_path):
                    "prompt=plain", "output_dir=run")  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Graded by lexical, a stand-in that counts words: a question a criterion" in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 80
     after = held_out(tmp_path / "run")["after"]
     assert after["grader"] == {"judge": "lexical", "calls": "each", "weights": {}}
     assert after["primary"] == after["rubric_score"] is not None

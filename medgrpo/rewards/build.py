@@ -18,7 +18,7 @@ def open_judge(cfg: DictConfig, stack: ExitStack, folder: RunFolder | None = Non
 
     What it was asked and cost is in the summary of `folder` then.
     """
-    if not any("judge" in node for node in (*cfg.rewards.values(), cfg.grader)):
+    if not any("judge" in node for node in (*cfg.rewards.values(), cfg.grader or {})):
         return None
     judge: Judge = build(cfg.judge)
     stack.callback(judge.close)

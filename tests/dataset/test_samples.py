@@ -128,7 +128,7 @@ def test_neighbours_are_other_answers_of_the_same_table():
 def test_generating_again_gives_the_same_bytes(tmp_path):
     generate.write(tmp_path)
     made = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file())
-    assert len(made) == 12
+    assert len(made) == 15
     for file in made:
         assert (tmp_path / file).read_bytes() == (FOLDER / file).read_bytes(), file
 
