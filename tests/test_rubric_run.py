@@ -23,6 +23,8 @@ def test_the_score_says_who_graded_and_how(medgrpo, tmp_path):
     assert graded.map(len).eq(3).all()
     report = (tmp_path / "run" / "report.html").read_text()
     assert "By criteria" in report
+    assert "Graded by lexical, a stand-in that counts words" in report
+    assert "95 % interval (bootstrap over rows)" in report
     assert "axis:completeness" in report
 
 
