@@ -79,10 +79,10 @@ class RubricReward(JudgedReward):
 
     def calls_on_average(self, rows: Sequence[Example]) -> float:
         """Calls that a response to one of the rows takes, if no reply leaves anything out."""
+        if self.asks == "all" or self.aggregation == "implicit":
+            return 1
         rubrics = [rubric for row in rows if (rubric := Rubric.of(row))]
-        if self.asks == "each" and self.aggregation == "explicit" and rubrics:
-            return sum(len(one.criteria) for one in rubrics) / len(rubrics)
-        return 1
+        return sum(len(one.criteria) for one in rubrics) / len(rubrics) if rubrics else 1
 
     async def __call__(
         self,

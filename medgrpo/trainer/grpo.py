@@ -105,9 +105,9 @@ class GRPO(TRLTrainer):
 
 def log_baits(rows: Dataset, rewards: Sequence[Reward]) -> None:
     """Log what rubrics pay for answers that are none; a warning where that is a lot."""
-    for reward in rewards:
+    for reward in (one for one in rewards if isinstance(one, RubricReward)):
         first = [row for row in rows.select(range(min(_BAITED, len(rows)))) if row.get("rubric")]
-        if not isinstance(reward, RubricReward) or not first:
+        if not first:
             continue
         earned = reward.baits(first)
         shown = ", ".join(f"{k} {format_number(v, 2, '-')}" for k, v in earned.items())
