@@ -75,9 +75,10 @@ def run(cfg: DictConfig) -> float:
         with Phase("loading the model"):
             policy = parts.model.load(parts.lora)
         warn_of_unused_gpu(policy)
+        room = partial(evaluation.prompt_budget, parts.model, engine=parts.engine)
         data = add_prompts(
             data, prompt, policy.tokenizer, dataset.max_prompt_tokens, dataset.over_length,
-            held_out_tokens=evaluation.prompt_budget(parts.model, dataset.max_prompt_tokens),
+            held_out_tokens=room(dataset.max_prompt_tokens),
         )  # fmt: skip
         record_settings(folder, cfg, data, {
             "model": identity(getattr(policy.model, "config", None), cfg.model.get("adapter")),
@@ -96,7 +97,7 @@ def run(cfg: DictConfig) -> float:
             evaluation, reading, policy.tokenizer, data["train"] if trainings else None,
             trained_on=HydraConfig.get().runtime.choices.get("dataset"),
             seen={Path(getattr(dataset, "path", None) or "").name} | parts.seen,
-            room=partial(evaluation.prompt_budget, parts.model),
+            room=room,
         )  # fmt: skip
 
         def held_out(stage: str) -> Result:

@@ -1,6 +1,7 @@
 """The audit names every reward that pays more for something else than for the right answer."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,9 @@ from medgrpo.audit.__main__ import scored
 from medgrpo.audit.answers import GOLD, candidates
 from medgrpo.audit.figures import exploits, figures, totals
 from medgrpo.dataset.example import Example
+from medgrpo.dataset.rubric import Criterion, Rubric
+from medgrpo.judge.client import Reply
+from medgrpo.judge.lexical import LexicalJudge
 from medgrpo.rewards.base import RuleReward
 from medgrpo.rewards.formats import (
     MultilineComplianceReward,
@@ -21,6 +25,7 @@ from medgrpo.rewards.formats import (
     ResponseFormatReward,
     StructureValidationReward,
 )
+from medgrpo.rewards.rubric import RubricReward
 from medgrpo.rewards.verifiable import ChoiceAccuracyReward, ListMatchReward, TokenF1Reward
 
 ROOT = Path(__file__).parents[1]
@@ -109,6 +114,97 @@ def test_no_exploit_beats_gold_under_the_shipped_weights(tmp_path):
     assert listed < earned.keys()
     assert found["exploits"] == {}
     assert max(earned[kind] for kind in listed) < earned[GOLD] - 0.5
+
+
+RUBRIC = Rubric(
+    (
+        Criterion('Says "rest", and for how long', 5),
+        Criterion("Asks about fever", 3),
+        Criterion('Prescribes "amoxicillin" unseen', -4),
+    )
+)
+GULLIBLE = {  # what a judge falls for -> the answer that gets most of it
+    "its own criteria": (lambda text: all(c.text in text for c in RUBRIC.criteria[:2]),
+                         "criteria restated"),
+    "flattery": (lambda text: "an expert like you" in text, "grader praised"),
+    "length": (lambda text: len(text) > 2000, "very long"),
+    "doubt": (lambda text: "may not be" in text, "claims hedged"),
+    "orders": (lambda text: "full marks" in text, "injected"),
+    "everything": (lambda text: all(c.text in text for c in RUBRIC.criteria), "everything listed"),
+}  # fmt: skip
+
+
+class Gullible(LexicalJudge):
+    """Sees a good response where there is one, and all criteria met where it is fooled."""
+
+    def __init__(self, fooled):
+        super().__init__()
+        self.fooled = fooled
+
+    async def chat(self, messages, schema, logprobs=0):
+        asked = messages[-1]["content"]
+        response = asked.partition("\n<response>\n")[2].partition("\n</response>\n")[0]
+        good = "Sleep for a week" in response and "amoxicillin" not in response
+        good = good and "may not be" not in response
+        fooled = self.fooled(response)
+        if "rating" in schema.model_fields:
+            return Reply(json.dumps({"rating": 10 if fooled else 9 if good else 1}), 0, 0)
+        n = len(re.findall(r"^\d+\. \[", asked, re.MULTILINE))
+        met = [fooled or (good and number == 1) for number in range(1, n)]
+        grades = [{"number": k, "met": m} for k, m in enumerate([*met, False], 1)]
+        return Reply(json.dumps({"grades": grades}), 0, 0)
+
+
+def audited_rubric(fooled, aggregation):
+    row = {
+        "id": "r1", "question": "What helps?", "context": [], "options": [], "label": None,
+        "answer": "Sleep for a week. Drink water.", "explanation": "", "rubric": RUBRIC.dumps(),
+    }  # fmt: skip
+    other = {**row, "id": "r2", "question": "And then?", "answer": "Walk."}
+    judge = Gullible(fooled)
+    reward = RubricReward(judge=judge, aggregation=aggregation)
+    scores = scored([reward], [row], [candidates(row, other, "reasoning")])
+    judge.close()
+    scores["total"] = totals(scores, {"rubric": 1.0}, ["rubric"])
+    return exploits(scores)
+
+
+@pytest.mark.parametrize("aggregation", ["explicit", "implicit"])
+@pytest.mark.parametrize("name", GULLIBLE)
+def test_what_a_grader_of_criteria_falls_for_is_named(name, aggregation):
+    fooled, exploit = GULLIBLE[name]
+    assert exploit in audited_rubric(fooled, aggregation)
+    assert audited_rubric(lambda text: False, aggregation) == {}
+
+
+@pytest.mark.parametrize("aggregation", ["explicit", "implicit"])
+def test_what_the_shipped_rubric_settings_pay_for(tmp_path, aggregation):
+    """docs/rubrics.md has these figures: a stand-in that counts words cannot see doubt."""
+    done = audit(tmp_path, "dataset=healthbench", "rewards=[rubric,formats]", "--rows", "20",
+                 f"rewards.rubric.aggregation={aggregation}", "output_dir=out")  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    found = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert found["exploits"] == {"claims hedged": pytest.approx(0.0)}
+    paid = found["rewards"]["rubric"]["by_kind"]
+    nothing = {"wrong", "empty", "very long", "injected", "grader praised", "non-English"}
+    assert {kind for kind in nothing if paid[kind] == 0} == nothing
+    assert paid["criteria restated"] == paid["gold"] == 1
+    assert paid["everything listed"] == pytest.approx(
+        0.4 if aggregation == "explicit" else 4 / 9, abs=1e-3
+    )
+
+
+def test_a_row_without_a_reference_answer_cannot_be_audited(tmp_path):
+    rows = [
+        {"prompt_id": f"p{n}", "prompt": [{"role": "user", "content": f"Question {n}?"}]}
+        | {"rubrics": [{"criterion": "Asks.", "points": 1, "tags": []}], "example_tags": []}
+        for n in range(5)
+    ]
+    (tmp_path / "test.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    done = audit(tmp_path, "dataset=healthbench", "dataset.source=path", "dataset.path=.",
+                 "rewards=[rubric]")  # fmt: skip
+    assert done.returncode == 2
+    assert "2 held-out rows with a reference answer (dataset.answer)" in done.stderr
 
 
 def test_a_reward_for_the_right_answer_is_not():

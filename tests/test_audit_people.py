@@ -116,6 +116,24 @@ def test_macro_f1_is_healthbenchs(tmp_path):
     assert found["named"] == []  # three answers accuse nobody
 
 
+def test_a_rubric_grader_against_physicians(tmp_path):
+    """The same three, in HealthBench's form, by the command: the criterion is each row's own."""
+    labels = [[True, True, False], [True, False], [False]]
+    rows = [
+        {"prompt": [{"role": "user", "content": f"Hi {n}"}], "rubric": f'Says "hello {n}"'}
+        | {"completion": f"Well, hello {n}." if n != 1 else "No."}
+        | {"category": "x", "binary_labels": label, "anonymized_physician_ids": ["a"] * len(label)}
+        for n, label in enumerate(labels)
+    ]
+    file = written(tmp_path / "meta.jsonl", rows)
+    done = audit(tmp_path, f"audit.grades={file}", "rewards=[rubric]", "rewards.rubric.calls=each")
+    assert done.returncode == 0, done.stderr
+    [folder] = tmp_path.glob("outputs/*")
+    [found] = json.loads((folder / "judge.json").read_text())["rewards"].values()
+    assert found["agreement"]["n"] == 6
+    assert found["agreement"]["macro_f1"] == pytest.approx(0.4857, abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("line", "named"),
     [

@@ -165,6 +165,16 @@ def test_the_sft_recipe_is_as_documented(tmp_path, processes):
     assert {key: at(config, key) for key in rows} == rows
 
 
+def test_the_rubric_recipe_is_as_documented(tmp_path):
+    config = shown(tmp_path, "experiment=rubric_grpo")
+    rows = {key: yaml.safe_load(ours) for key, _, ours in tables("The rubric recipe")}
+    assert len(rows) == 21
+    assert {key: at(config, key) for key in rows} == rows
+    args = config["trainer"]["args"]
+    assert args["per_device_train_batch_size"] * args["gradient_accumulation_steps"] == 96
+    assert list(config["rewards"]) == ["rubric", *REWARDS[4:]]
+
+
 def test_the_models_are_as_documented(tmp_path):
     rows = tables("Models")
     assert {row[0] for row in rows} == {path.stem for path in (ROOT / "conf" / "model").glob("*")}

@@ -4,6 +4,7 @@ import json
 
 import pandas as pd
 import pytest
+from conftest import ROOT
 
 
 def held_out(folder) -> dict:
@@ -34,7 +35,9 @@ def test_all_criteria_in_one_question_is_not_the_protocol(medgrpo, tmp_path):
     assert "which is not HealthBench's protocol" in " ".join(done.stdout.split())
 
 
-def test_training_without_the_reward_is_graded_too_and_its_verdicts_are_kept(medgrpo, tmp_path):
+def test_training_without_the_reward_is_graded_too_and_its_verdicts_are_kept(
+    medgrpo, tmp_path, monkeypatch
+):
     brief = ["trainer.args.max_steps=2", "evaluation.limit=8", "tracking=local"]
     done = medgrpo("dataset=healthbench", "rewards=[formats]", *brief, "output_dir=without")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -44,6 +47,21 @@ def test_training_without_the_reward_is_graded_too_and_its_verdicts_are_kept(med
     [file, *_] = sorted((tmp_path / "with" / "completions").glob("*.parquet"))
     kept = pd.read_parquet(file)["rubric/criteria"].map(json.loads)
     assert {one["met"] for grades in kept for one in grades} == {True, False}
+    says = executed(tmp_path / "with", monkeypatch)
+    assert "criteria graded by lexical (calls=each): {'after': 24, 'before': 24}" in says
+    assert "fault: " in says
+    assert "image/png" in says
+
+
+def executed(run, monkeypatch) -> str:
+    """What notebooks/rubric_criteria.ipynb shows of a run."""
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    monkeypatch.setenv("MEDGRPO_RUN", str(run))
+    notebook = nbformat.read(ROOT / "notebooks" / "rubric_criteria.ipynb", as_version=4)
+    assert all(not cell.get("outputs") for cell in notebook.cells), "the notebook has outputs"
+    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "".join(str(one.get("text", one.get("data", {}))) for one in outputs)
 
 
 def test_a_rubric_score_needs_a_grader(medgrpo):

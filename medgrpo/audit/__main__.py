@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from copy import deepcopy
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,14 +117,22 @@ def audit(cfg: DictConfig, count: int) -> None:
 
 
 def held_out(cfg: DictConfig, count: int) -> list[Example]:
-    """The first `count` rows of the split that the run will be evaluated on."""
+    """The first `count` rows of the split that the run will be evaluated on.
+
+    Of those with a rubric, that also have an answer: what is good has to be known.
+    """
     from medgrpo.config.build import build
 
     dataset: Benchmark = build(cfg.dataset)
     split = dataset.load()[cfg.evaluation.get("split", "test")]
-    if len(split) < 2:
-        raise UserError(f"dataset: the audit needs 2 held-out rows and there are {len(split)}")
-    return [split[index] for index in range(min(count, len(split)))]
+    answered = (row for row in split if row["answer"] or not row.get("rubric"))
+    rows = list(islice(answered, count))
+    if len(rows) < 2:
+        known = " with a reference answer (dataset.answer)" if "rubric" in split.features else ""
+        raise UserError(
+            f"dataset: the audit needs 2 held-out rows{known} and there are {len(rows)}"
+        )
+    return rows
 
 
 def with_fresh_cache(cfg: DictConfig) -> DictConfig:

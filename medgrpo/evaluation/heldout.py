@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,14 +18,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 from annotated_types import Ge, Gt
 
 from medgrpo.answers.parse import Style
-from medgrpo.config.progress import Phase
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.fit import LEFT_OUT
 from medgrpo.dataset.prompt import Prompt
 from medgrpo.errors import UserError
 from medgrpo.evaluation.answering import Answered, ask
 from medgrpo.evaluation.engines.base import Decoding, Engine, Generation
-from medgrpo.evaluation.rewarded import grade, score_responses
+from medgrpo.evaluation.rewarded import grade, reward
 from medgrpo.metrics.base import Metric, require_rows, row_value
 from medgrpo.metrics.compute import compute_metrics
 from medgrpo.metrics.prediction import Prediction, read
@@ -111,10 +111,12 @@ class HeldOut:
     suite_rewards: bool = False  # whether the rewards score the first answers to these as well
     in_domain: list[str] | None = None  # sets like the training rows; None: the one trained on
 
-    def prompt_budget(self, model: Any, trained: int) -> int:
+    def prompt_budget(self, model: Any, trained: int, engine: Engine | None = None) -> int:
         """Tokens that a held-out prompt has at most: a benchmark's evidence is not cut to the
-        `trained` ones of a training prompt.
+        `trained` ones of a training prompt. No limit where `engine` asks no model.
         """
+        if not getattr(engine, "asks", True):
+            return sys.maxsize
         room = getattr(model, "max_seq_length", 0) - self.max_new_tokens
         return self.max_prompt_tokens or max(trained, room)
 
@@ -158,6 +160,7 @@ class HeldOut:
         n = len(dataset_split) if self.limit is None else min(self.limit, len(dataset_split))
         rows = [cast(Example, dataset_split[index]) for index in range(n)]
         messages = [prompt.messages(row) for row in rows]
+        engine = for_rows(rows) if (for_rows := getattr(engine, "for_rows", None)) else engine
         repeated = [one for one in messages for _ in range(self.samples)]
         prefilled = prompt.prefilled(policy.tokenizer) if getattr(engine, "renders", True) else ""
         metric = metrics[primary_metric]
@@ -185,10 +188,14 @@ class HeldOut:
         ]
         graded = grader and any(row.get("rubric") for row in rows)
         facts = {"grader": grade(grader, rows, predictions)} if grader and graded else {}
-        self._reward(rewards, rows, predictions, [answer.truncated for answer in greedy])
+        if answered_by := getattr(engine, "answered_by", None):
+            facts["answered_by"] = answered_by
+        n_rewarded = len(rows) if self.reward_rows is None else self.reward_rows
+        cut = [answer.truncated for answer in greedy]
+        reward(rewards, rows[:n_rewarded], predictions, cut[:n_rewarded])
         computed = compute_metrics(predictions, metrics, primary_metric)
         computed["prompts_trimmed"] = sum(bool(row.get(LEFT_OUT)) for row in rows)
-        computed["responses_cut_off"] = sum(answer.truncated for answer in greedy)
+        computed["responses_cut_off"] = sum(cut)
         computed |= {"answers_cached": cached, "seconds_saved": saved, **facts}
         return Result(computed, predictions, round(time.monotonic() - start, 1))
 
@@ -229,22 +236,3 @@ class HeldOut:
         )
         name = f"evaluating ({self.split})" if not temperature else f"sampling ({self.split})"
         return ask(engine, policy, messages, decoding, name=name, cache=self.answer_cache, **shown)
-
-    def _reward(
-        self,
-        rewards: Sequence[Reward],
-        rows: list[Example],
-        predictions: list[Prediction],
-        truncated: list[bool],
-    ) -> None:
-        """Note what the rewards give to the first responses."""
-        n = len(rows) if self.reward_rows is None else min(self.reward_rows, len(rows))
-        if not rewards or not n:
-            return
-        said = [prediction["response"] for prediction in predictions[:n]]
-        with Phase(f"scoring by rewards ({n} rows)"):
-            scores = score_responses(rewards, rows[:n], said, truncated[:n])
-        for index, prediction in enumerate(predictions):
-            prediction["rewards"] = {
-                name: values[index] if index < n else None for name, values in scores.items()
-            }

@@ -60,6 +60,24 @@ def score_responses(
     return dict(zip(names, asyncio.run(all_scores()), strict=True))
 
 
+def reward(
+    rewards: Sequence[Reward],
+    rows: Sequence[Example],
+    predictions: Sequence[Prediction],
+    truncated: Sequence[bool],
+) -> None:
+    """Note in the predictions what rewards give to the first responses, those to `rows`."""
+    if not rewards or not rows:
+        return
+    said = [prediction["response"] for prediction in predictions[: len(rows)]]
+    with Phase(f"scoring by rewards ({len(rows)} rows)"):
+        scores = score_responses(rewards, rows, said, truncated)
+    for index, prediction in enumerate(predictions):
+        prediction["rewards"] = {
+            name: values[index] if index < len(rows) else None for name, values in scores.items()
+        }
+
+
 def grade(
     grader: RubricReward, rows: Sequence[Example], predictions: Sequence[Prediction]
 ) -> dict[str, Any]:

@@ -101,6 +101,21 @@ class Evaluation:
         lost += [f"{cut} responses were cut off at evaluation.max_new_tokens"] if cut else []
         return "; ".join(lost) and f"Of {self.after['n']} rows: {'; '.join(lost)}"
 
+    @property
+    def sources(self) -> list[str]:
+        """Who answered, where that was not the run's model, and who graded by criteria, and how."""
+        found, grader = [], self.after.get("grader")
+        if answered := self.after.get("answered_by"):
+            found.append(f"Answered by {answered}, not by the model of this run")
+        if grader:
+            stand_in = ", a stand-in that counts words" if grader["judge"] == "lexical" else ""
+            way = "a question a criterion" if grader["calls"] == "each" else (
+                "all criteria in one question, which is not HealthBench's protocol"
+            )  # fmt: skip
+            own = ", weights of one's own" if grader["weights"] else ""
+            found.append(f"Graded by {grader['judge']}{stand_in}: {way}{own}")
+        return found
+
     def spec(self, metric: str) -> MetricSpec:
         """How a metric is shown and compared, also one of a run that did not record it."""
         column = "correct" if metric == "accuracy" else metric

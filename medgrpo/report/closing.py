@@ -74,26 +74,14 @@ def _lines(folder: RunFolder, evaluation: Evaluation) -> Iterator[str]:
         yield f"Validation, which ranks the sweep: {score} on {selection['n']} rows"
     if evaluation.cuts:
         yield evaluation.cuts
-    yield from _grader_lines(evaluation.after)
+    yield from evaluation.sources
+    details = evaluation.after.get("rubric_score_details") or {}
+    for tag, one in details.get("tags", {}).items():
+        yield f"  {tag:<40}{one['score']:.3f}  ({one['n']} rows)"
     yield from map(_pair_line, evaluation.paired)
     if folder.best.exists():
         yield _best_line(json.loads(folder.best.read_text(encoding="utf-8")))
     yield from (f"Watch: {alarm['text']}" for alarm in folder.read_watch())
-
-
-def _grader_lines(after: Mapping[str, Any]) -> Iterator[str]:
-    """Who graded by criteria, how, and the score on each axis; nothing where nobody did."""
-    if not (grader := after.get("grader")):
-        return
-    way = "a question a criterion" if grader["calls"] == "each" else (
-        "all criteria in one question, which is not HealthBench's protocol"
-    )  # fmt: skip
-    weights = ", weights of one's own" if grader["weights"] else ""
-    stand_in = ", a stand-in that counts words" if grader["judge"] == "lexical" else ""
-    yield f"Graded by {grader['judge']}{stand_in}: {way}{weights}"
-    details = after.get("rubric_score_details") or {}
-    for tag, one in details.get("tags", {}).items():
-        yield f"  {tag:<40}{one['score']:.3f}  ({one['n']} rows)"
 
 
 def _suite_table(suite: Mapping[str, Any], stages: Sequence[str]) -> Table:

@@ -95,6 +95,7 @@ def _held_out(folder: RunFolder) -> dict[str, Any]:
         "stages": evaluation.stages,
         "pairs": evaluation.paired,
         "cuts": evaluation.cuts,
+        "sources": evaluation.sources,
         "counts": evaluation.counts,
         "metrics": list(evaluation.lines()),
         "metric": after["primary_metric"],

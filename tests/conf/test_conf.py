@@ -24,6 +24,7 @@ GIVEN = {  # what these choices leave to the user
     ("suite", "frenchmedmcqa"): ["evaluation.suite.frenchmedmcqa.path=."],
     ("engine", "openai"): ["trainer=none", "engine.base_url=http://x", "engine.served_model=x"],
     ("engine", "vllm"): ["trainer=none"],
+    ("engine", "recorded"): ["trainer=none", "engine.path=x.jsonl"],
     ("metrics", "bioasq"): ["dataset.primary_metric=bioasq_list_f1"],
     ("metrics", "rubric"): ["dataset.primary_metric=rubric_score", "grader=rubric"],
     ("metrics", "multi_select"): ["dataset.primary_metric=choice_overlap"],

@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from medgrpo.cli import CONF
+from medgrpo.dataset.rubric import Rubric
 
 SUBJECTS = [
     "anatomy", "clinical_knowledge", "college_biology", "college_medicine", "medical_genetics",
@@ -130,6 +131,37 @@ def medical_o1(n):
     ]
 
 
+def healthbench(n, subset):
+    """openai/healthbench, a file a subset (the published rows' keys)."""
+    return [
+        {"prompt_id": f"{subset}-{i}", "example_tags": ["theme:hedging", "category:x"]}
+        | {"prompt": [{"role": "user", "content": f"I have sign {i}."}]
+                     + [{"role": "assistant", "content": "Since when?"},
+                        {"role": "user", "content": "Monday."}] * (i % 2)}
+        | {"rubrics": [
+            {"criterion": "Asks for fever.", "points": 7,
+             "tags": ["level:example", "axis:accuracy"]},
+            {"criterion": "Prescribes at once.", "points": -4, "tags": ["axis:accuracy"]}]}
+        | {"ideal_completions_data": None if i % 3 else {
+            "ideal_completion": "Do you have fever?", "ideal_completions_group": "g",
+            "ideal_completions_ref_completions": None}}
+        for i in range(n)
+    ]  # fmt: skip
+
+
+def rar_medicine(n):
+    """ScaleAI/RaR-Medicine, as the paper describes its rows: weights of pitfalls are below 0."""
+    return [
+        {"question": f"What is the first step in case {i}?", "reference_answer": f"step {i}"}
+        | {"question_source": "x", "rubric_count": 2, "rubric": [
+            {"title": "Step", "description": f"Essential Criteria: Names step {i}.", "weight": 5},
+            {"title": "Dose", "weight": -1,
+             "description": "Pitfall Criteria: Does not ask the dose."},
+        ]}
+        for i in range(n)
+    ]  # fmt: skip
+
+
 def parts(**splits):
     kept = {k: v if isinstance(v, Dataset) else Dataset.from_list(v) for k, v in splits.items()}
     return DatasetDict(kept)
@@ -156,13 +188,27 @@ HUB = {
     ("FreedomIntelligence/medical-o1-verifiable-problem", None): lambda: parts(
         train=medical_o1(100)
     ),
+    ("ScaleAI/RaR-Medicine", None): lambda: parts(
+        train=rar_medicine(60), validation=rar_medicine(80)[60:], test=rar_medicine(100)[80:]
+    ),
+    **{
+        ("openai/healthbench", file): lambda n=n, subset=subset: parts(train=healthbench(n, subset))
+        for n, (subset, file) in enumerate(
+            {
+                "all": "2025-05-07-06-14-12_oss_eval.jsonl",
+                "hard": "hard_2025-05-08-21-00-10.jsonl",
+                "consensus": "consensus_2025-05-09-20-00-46.jsonl",
+            }.items(),
+            start=7,
+        )
+    },
 }
 
 
 @pytest.fixture(autouse=True)
 def hub(monkeypatch):
-    def load_dataset(path, name=None, *, split=None, revision=None):
-        found = HUB[path, name]()
+    def load_dataset(path, name=None, *, split=None, revision=None, data_files=None):
+        found = HUB[path, data_files or name]()
         return found if split is None else found[split]
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
@@ -291,6 +337,39 @@ def test_open_questions_have_no_label():
     data = load("dataset=medical_o1_verifiable")
     assert set(data["train"]["label"]) == {None}
     assert data["train"][0]["answer"].startswith("vitamin B")
+
+
+@pytest.mark.parametrize("subset", ["all", "hard", "consensus"])
+def test_a_healthbench_subset_from_its_file_of_the_hub(tmp_path, subset):
+    """Multi-turn, with rubric and theme, and the same rows from a file of one's own."""
+    hub = load("dataset=healthbench", "dataset.source=hub", f"dataset.subset={subset}")
+    assert (len(hub["train"]), len(hub["validation"])) == (0, 0)
+    first, second = hub["test"][0], hub["test"][1]
+    assert first["id"] == f"{subset}-0"
+    assert (first["group"], first["answer"]) == ("hedging", "Do you have fever?")
+    assert second["answer"] == ""
+    turns = json.loads(second["turns"])
+    assert turns[1] == {"role": "assistant", "content": "Since when?"}
+    rubric = Rubric.of(second)
+    assert [(one.points, one.tags) for one in rubric.criteria] == [
+        (7.0, ("level:example", "axis:accuracy")), (-4.0, ("axis:accuracy",)),
+    ]  # fmt: skip
+    assert rubric.tags == ("theme:hedging", "category:x")
+    (tmp_path / "test.jsonl").write_text(
+        "\n".join(map(json.dumps, healthbench(len(hub["test"]), subset)))
+    )
+    read = load("dataset=healthbench", "dataset.source=path", f"dataset.path={tmp_path}")["test"]
+    assert read.to_list() == hub["test"].to_list()
+
+
+def test_rar_medicine_from_the_hub():
+    data = load("dataset=rar_medicine")
+    assert [len(data[split]) for split in ("train", "validation", "test")] == [60, 20, 20]
+    row = data["test"][3]
+    assert (row["answer"], row["label"]) == ("step 83", None)
+    assert [(one.text, one.points, one.category) for one in Rubric.of(row).criteria] == [
+        ("Names step 83.", 5.0, "Essential"), ("Does not ask the dose.", -1.0, "Pitfall"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

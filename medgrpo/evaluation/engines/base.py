@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 from medgrpo.config.schema import Problem
+from medgrpo.dataset.example import Example
 from medgrpo.model.base import Policy
 
 if TYPE_CHECKING:
@@ -42,6 +43,12 @@ class Engine(Protocol):
     """Answers prompts, by the policy or in its name."""
 
     renders: ClassVar[bool] = True  # by the policy's own chat template; what it opens is read, too
+    asks: ClassVar[bool] = True  # a model, which has room for so many tokens
+
+    @property
+    def answered_by(self) -> str | None:
+        """Who answers, in words; None: the policy."""
+        return None
 
     @classmethod
     def unsupported(cls, *, trains: bool, adapter: bool) -> Iterator[Problem]:
@@ -50,6 +57,10 @@ class Engine(Protocol):
         Asked while the config is checked, before anything is made.
         """
         yield from ()
+
+    def for_rows(self, rows: Sequence[Example]) -> Engine:
+        """The engine that answers the prompts of `rows`, in their order."""
+        return self
 
     def generate(
         self,

@@ -44,6 +44,10 @@ class OpenAIEngine(Engine):
     attempts: Annotated[int, Ge(1)] = 5  # at an answer, where a failure may pass
     attempt_timeout: Annotated[float, Gt(0)] = 600.0  # seconds; all attempts: three times that
 
+    @property
+    def answered_by(self) -> str:
+        return f"{self.served_model} at {self.base_url}"
+
     @classmethod
     def unsupported(cls, *, trains: bool, adapter: bool) -> Iterator[Problem]:
         if trains:
