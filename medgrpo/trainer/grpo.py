@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -44,6 +45,7 @@ class GRPO(TRLTrainer):
     }
 
     watch: Literal["warn", "stop"] = "warn"  # what an alarm of the hacking watch does
+    share_prompts: Literal["auto", "on", "off"] = "auto"  # a prompt is read once for its group
 
     @property
     def trainer_class(self) -> type[RecordingGRPOTrainer]:
@@ -76,7 +78,7 @@ class GRPO(TRLTrainer):
                 "give more rows, or lower trainer.args.gradient_accumulation_steps or "
                 "trainer.args.per_device_train_batch_size"
             )
-        trainer = self.trainer_class(
+        trainer = self._shared(self.trainer_class)(
             model=training.policy.model,
             reward_funcs=list(rewards),
             args=config,
@@ -88,6 +90,7 @@ class GRPO(TRLTrainer):
         )
         log_forecast(config, rows, rewards)
         log_baits(rows, rewards)
+        self._log_sharing(trainer)
         model = training.policy.model
         packed = getattr(model, "is_loaded_in_4bit", False) and not hasattr(model, "vllm_engine")
         if config.use_vllm and packed:
@@ -101,6 +104,29 @@ class GRPO(TRLTrainer):
             raise RunStopped(
                 f"{stopped}. A checkpoint is kept: fix it and resume with resume={folder.path}"
             )
+
+    def _shared(self, trainer_class: type[RecordingGRPOTrainer]) -> type[RecordingGRPOTrainer]:
+        """The same trainer, reading each prompt once for its group where that may be."""
+        from medgrpo.trainer.sharing import Sharing
+
+        if self.share_prompts == "off" or "unsloth" in sys.modules:
+            return trainer_class
+        return type(trainer_class.__name__, (Sharing, trainer_class), {})
+
+    def _log_sharing(self, trainer: RecordingGRPOTrainer) -> None:
+        """Log whether prompts are shared. UserError where they have to be and cannot."""
+        from medgrpo.trainer.sharing import Sharing
+
+        if self.share_prompts == "off":
+            return
+        shares = isinstance(trainer, Sharing)
+        why = trainer.why_not_shared() if shares else "Unsloth trains by code of its own"
+        if why is None and trainer.args.gradient_checkpointing:
+            why = "gradient checkpointing drops keys and values"
+        if why and self.share_prompts == "on":
+            raise UserError(f"trainer.share_prompts=on: {why}; auto trains without")
+        if shares:
+            log.info("grpo: %s", trainer.sharing_in_words())
 
 
 def log_baits(rows: Dataset, rewards: Sequence[Reward]) -> None:

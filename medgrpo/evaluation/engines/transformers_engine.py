@@ -67,9 +67,12 @@ def _size(longest: int, decoding: Decoding) -> int:
 
 def _write(policy: Policy, ids: list[list[int]], config: GenerationConfig) -> list[Generation]:
     """Answer one batch of token ids, padded on the left."""
+    from medgrpo.model.shared_prompts import prompts_read_once
+
     model, tokenizer = policy
     batch = tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt")
-    output = model.generate(**batch.to(model.device), generation_config=config)
+    with prompts_read_once(model):  # of several answers to one row
+        output = model.generate(**batch.to(model.device), generation_config=config)
     completions = output[:, batch["input_ids"].shape[1] :].cpu()
     lengths, truncated = _lengths(completions, config.eos_token_id)
     texts = [
