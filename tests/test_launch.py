@@ -12,7 +12,9 @@ from functools import cache
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import torch
 from conftest import ROOT, run_medgrpo, same_results, start
 from safetensors.torch import load_file
 
@@ -46,6 +48,10 @@ class Written(GRPO):
 
         return Trainer
 '''
+SHARED = ["dataset=pubmedqa", "rewards=[formats,verifiable]", "evaluation=none", "tracking=local",
+          "trainer.args.max_steps=4", "trainer.args.num_generations=4",
+          "trainer.args.per_device_train_batch_size=4", "trainer.validation_rows=0",
+          "trainer.args.gradient_accumulation_steps=2"]  # fmt: skip
 RANKS = {"single": 16, "ddp": 8, "fsdp": 8}  # completions or rows a process
 
 
@@ -200,3 +206,22 @@ def test_one_of_several_processes_uploads(hub, tmp_path):
     assert Hub.asked == ["/api/repos/create"], done.stderr
     assert "hf_mine" not in done.stdout + done.stderr
     assert os.path.exists(tmp_path / "run" / "adapter" / "adapter_model.safetensors")
+
+
+def test_two_ranks_read_a_prompt_once_for_its_group(tmp_path):
+    """Under DDP, too: the same completions, and the same weights but for rounding."""
+    weights, sampled = [], []
+    for share in ("auto", "off"):
+        run = tmp_path / share
+        done = run_medgrpo(tmp_path, *SHARED, "launch=ddp", "launch.nproc_per_node=2",
+                           f"trainer.share_prompts={share}", f"output_dir={run}")  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        line = "each prompt is read once for its group"
+        assert (line in done.stdout) == (share == "auto")
+        weights.append(load_file(run / "adapter" / "adapter_model.safetensors"))
+        files = sorted((run / "completions").glob("*.parquet"))
+        sampled.append([pd.read_parquet(file)["completion"].tolist() for file in files])
+    assert sampled[0] == sampled[1]
+    assert len(sampled[0]) == 4
+    ours, theirs = (torch.cat([w.flatten() for w in one.values()]) for one in weights)
+    assert (ours - theirs).norm() / theirs.norm() < 1e-4

@@ -90,7 +90,7 @@ class SharedPrompts:
 @contextmanager
 def prompts_read_once(model: Any) -> Iterator[None]:
     """Within, `model.generate` reads each distinct prompt of a batch once, where it can."""
-    plain = model.generate
+    plain, own = model.generate, vars(model).get("generate")
 
     def generate(
         input_ids: torch.Tensor, attention_mask: torch.Tensor, generation_config: Any, **more: Any
@@ -119,6 +119,8 @@ def prompts_read_once(model: Any) -> Iterator[None]:
         yield
     finally:
         del model.generate
+        if own is not None:
+            model.generate = own
 
 
 def _read(model: Any, prompts: Any, mask: Any, place: torch.Tensor, **more: Any) -> Any:

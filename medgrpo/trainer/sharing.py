@@ -5,6 +5,8 @@ Where Unsloth is loaded its own classes train, without any of this.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,8 +32,8 @@ class Sharing:
     def why_not_shared(self: Any) -> str | None:
         """Why no prompt is shared here; None: they are."""
         args = self.args
-        if self.accelerator.num_processes > 1:
-            return "several processes train together"
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            return "the weights are sharded"
         if args.use_vllm or args.use_liger_kernel:
             return "vLLM generates" if args.use_vllm else "Liger computes the loss"
         if getattr(self, "aux_loss_enabled", False):
@@ -63,14 +65,20 @@ class Sharing:
         return f"each prompt is read once for its group{note}"
 
     def _get_per_token_logps_and_entropies(
-        self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, **more: Any
+        self: Any, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, **more: Any
     ) -> Any:
+        plain: Any = super()  # TRL's
+        plain = partial(
+            plain._get_per_token_logps_and_entropies,
+            input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=logits_to_keep,
+            **more,
+        )  # fmt: skip
         images = any(value is not None for key, value in more.items() if key not in _OWN)
-        if not (images or self.why_not_shared() or obstacle(model) or checkpoints_gradients(model)):
-            model = SharedPrompts(model, logits_to_keep)
-        return super()._get_per_token_logps_and_entropies(  # type: ignore[misc]
-            model, input_ids, attention_mask, logits_to_keep, **more
-        )
+        inner = self.accelerator.unwrap_model(model)
+        if images or self.why_not_shared() or obstacle(inner) or checkpoints_gradients(inner):
+            return plain(model)
+        shared = partial(plain, SharedPrompts(inner, logits_to_keep))
+        return shared() if model is inner else within_forward(model, inner, input_ids, shared)
 
     def _generate_single_turn(self: Any, *args: Any, **more: Any) -> Any:
         plain: Any = super()  # TRL's
@@ -90,6 +98,24 @@ class Sharing:
         self._buffered_inputs = grouped(self._buffered_inputs)
         grouped_inputs: Rows = self._buffered_inputs[self._step % args.steps_per_generation]
         return grouped_inputs
+
+
+def within_forward(wrapper: Any, inner: Any, ids: torch.Tensor, call: Callable[[], Any]) -> Any:
+    """The result of `call`, in which `inner` is forwarded twice, as one pass of its `wrapper`.
+
+    DistributedDataParallel gets ready for gradients in each of its passes, and for one alone.
+    """
+    forward = inner.forward
+
+    def once(*_: Any) -> Any:
+        inner.forward = forward
+        return call()
+
+    inner.forward = once
+    try:
+        return wrapper(ids)
+    finally:
+        inner.forward = forward
 
 
 def grouped(batches: list[Rows]) -> list[Rows]:

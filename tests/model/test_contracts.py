@@ -271,7 +271,7 @@ def test_trl_knows_every_argument(trainer):
 
 
 def test_trl_knows_every_argument_of_the_trainer():
-    given = passed(ROOT / "medgrpo" / "trainer" / "grpo.py", "self.trainer_class")
+    given = passed(ROOT / "medgrpo" / "trainer" / "grpo.py", "self._shared(self.trainer_class)")
     theirs = function(TRL / "trainer" / "grpo_trainer.py", "GRPOTrainer", "__init__")
     assert {"model", "args", "train_dataset", "reward_funcs"} <= given
     assert given - {"folder", "prefilled", "score"} <= parameters(theirs)

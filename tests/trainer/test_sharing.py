@@ -6,6 +6,7 @@ from zlib import crc32
 
 import pytest
 import torch
+import trl
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -15,7 +16,10 @@ from medgrpo.model.shared_prompts import obstacle
 from medgrpo.model.tiny.build import WEIGHTS
 from medgrpo.trainer.sharing import Sharing
 
-EXACT, CLOSE = 1e-12, 1e-9  # relative, in float64: of one pass, and of weights after some steps
+FUSED = hasattr(trl.trainer.utils, "add_fused_lm_head")  # TRL 1.16: float32 whatever the model's
+DTYPE = torch.float32 if FUSED else torch.float64
+# relative: of one pass, and of weights after some steps
+EXACT, CLOSE = (1e-5, 1e-3) if FUSED else (1e-12, 1e-9)
 QUESTIONS = ["Which vitamin prevents scurvy?", "What is it?", "Which hormone does the thyroid make",
              "Which class has the drug atenolol, of those that lower blood pressure?"]  # fmt: skip
 BRIEF = {"per_device_train_batch_size": 8, "num_generations": 4, "max_completion_length": 12}
@@ -47,6 +51,8 @@ class Shared(Sharing, GRPOTrainer):
 @pytest.fixture
 def in_double(monkeypatch):
     """What transformers computes in float32 whatever the model's type, in float64 here."""
+    if FUSED:
+        return
     to, softmax = torch.Tensor.to, torch.nn.functional.softmax
 
     def kept(tensor, *args, **kwargs):
@@ -67,7 +73,7 @@ def in_double(monkeypatch):
     )
 
 
-def policy(dtype=torch.float64, dropout: float = 0.0, seed: int = 0):
+def policy(dtype=DTYPE, dropout: float = 0.0, seed: int = 0):
     """The embedded model with an adapter that does something."""
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_pretrained(WEIGHTS, dtype=dtype).to(dtype)  # buffers, too
@@ -161,9 +167,9 @@ def test_an_architecture_gives_the_same_to_rounding(tmp_path, in_double, name, a
     torch.manual_seed(0)
     config = AutoConfig.for_model(name, **ARCHITECTURES[name])
     config._attn_implementation = attention
-    model = AutoModelForCausalLM.from_config(config).double().train()
+    model = AutoModelForCausalLM.from_config(config).to(DTYPE).train()
     assert obstacle(model) is None
-    shared, plain = (trainer_of(kind, tmp_path) for kind in (Shared, GRPOTrainer))
+    shared, plain = (trainer_of(kind, tmp_path, model) for kind in (Shared, GRPOTrainer))
     counted = forwarded(model)
     found = [passes(one, model, batch_of(6)) for one in (shared, plain)]
     assert counted[:2] == [(2, 10), (6, 10)]
@@ -206,7 +212,7 @@ def test_a_training_samples_and_learns_the_same(tmp_path, in_double, name):
     theirs = trained(GRPOTrainer, tmp_path / "theirs", **CASES[name])
     assert ours[0] == theirs[0]
     assert len({tuple(one) for one in ours[0]}) > len(ours[0]) // 2
-    assert ours[1] == pytest.approx(theirs[1], rel=1e-6, abs=1e-8)  # as they are logged, in float32
+    assert ours[1] == pytest.approx(theirs[1], rel=1e-5, abs=1e-7)  # as they are logged, in float32
     assert distance(theirs[2].values(), ours[2].values()) < CLOSE
     measured = []
     for one in (ours, theirs):
