@@ -26,6 +26,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from medgrpo.model.huggingface import HuggingFaceModel
@@ -92,15 +93,17 @@ def questions(data: str, tokenizer: Any, tokens: int) -> list[dict[str, Any]]:
     return rows
 
 
-def trainer(kind: str, loaded: Any, data: str, size: tuple[int, int], folder: str) -> Any:
-    """One of the rivals, ready for two steps of one prompt each."""
+def trainer(
+    kind: str, loaded: Any, data: str, size: tuple[int, int], folder: str, steps: int = 2
+) -> Any:
+    """One of the rivals, ready for steps of one prompt each."""
     group, tokens = size
-    return KINDS[kind](
+    made = KINDS[kind](
         model=loaded.model,
         reward_funcs=[lambda completions, **_: [len(one[0]["content"]) % 7 for one in completions]],
         args=GRPOConfig(
             output_dir=folder, use_cpu=True, bf16=False, report_to="none", save_strategy="no",
-            disable_tqdm=True, logging_steps=1, max_steps=2, seed=1, learning_rate=1e-5,
+            disable_tqdm=True, logging_strategy="no", max_steps=steps, seed=1, learning_rate=1e-5,
             per_device_train_batch_size=group, num_generations=group, beta=0.0,
             max_completion_length=TOKENS, gradient_checkpointing=False,
             generation_kwargs={"min_new_tokens": TOKENS},
@@ -108,6 +111,8 @@ def trainer(kind: str, loaded: Any, data: str, size: tuple[int, int], folder: st
         train_dataset=Dataset.from_list(questions(data, loaded.tokenizer, tokens)),
         processing_class=loaded.tokenizer,
     )  # fmt: skip
+    made.remove_callback(PrinterCallback)
+    return made
 
 
 def step(kind: str, loaded: Any, data: str, size: tuple[int, int]) -> tuple[float, float]:
@@ -144,7 +149,7 @@ def memory(kind: str, model: str, data: str, group: int, tokens: int) -> None:
     """Print GB of a forward and backward pass above what there was, and of the whole process."""
     loaded = policy(model)
     with tempfile.TemporaryDirectory() as folder:
-        made = trainer(kind, loaded, data, (group, tokens), folder)
+        made = trainer(kind, loaded, data, (group, tokens), folder, steps=1)
         inner, peaks = made.compute_loss, []
 
         def watched(*args: Any, **more: Any) -> Any:
@@ -168,8 +173,21 @@ def memory(kind: str, model: str, data: str, group: int, tokens: int) -> None:
     print(json.dumps([max(peaks), most]))
 
 
+def in_own_process(kind: str, *sizes: Any) -> tuple[float, float]:
+    """What `memory` prints."""
+    command = [sys.executable, __file__, "--memory", kind, *map(str, sizes)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    above, whole = json.loads(done.stdout.splitlines()[-1])
+    return above, whole
+
+
 def main(model: str, data: str, rounds: int = 3) -> int:
     """Measure, print, and say whether the claims hold."""
+    measured = {
+        (group, tokens, kind): in_own_process(kind, model, data, group, tokens)
+        for group, tokens, _ in SIZES
+        for kind in KINDS
+    }
     loaded, holds = policy(model), True
     for group, tokens, most in SIZES:
         taken: dict[str, list[tuple[float, float]]] = {PLAIN: [], SHARED: []}
@@ -182,27 +200,13 @@ def main(model: str, data: str, rounds: int = 3) -> int:
             whole = statistics.median(map(sum, times))
             parts[kind] = (whole, generated, updated)
         ratios = [ours / theirs for ours, theirs in zip(parts[SHARED], parts[PLAIN], strict=True)]
-        measured = {}
-        for kind in KINDS:
-            asked = [
-                sys.executable,
-                __file__,
-                "--memory",
-                kind,
-                model,
-                data,
-                str(group),
-                str(tokens),
-            ]
-            done = subprocess.run(asked, capture_output=True, text=True, check=True)
-            measured[kind] = json.loads(done.stdout.splitlines()[-1])
-        saved = measured[SHARED][0] / measured[PLAIN][0]
+        saved = measured[group, tokens, SHARED][0] / measured[group, tokens, PLAIN][0]
         good = ratios[0] <= most and saved <= MEMORY
         holds = holds and good
         print(f"G={group}, prompts of {tokens} tokens: {'holds' if good else 'FAILS'}")
         for kind in KINDS:
             seconds = "  ".join(f"{part:6.2f}" for part in parts[kind])
-            above, whole = measured[kind]
+            above, whole = measured[group, tokens, kind]
             print(
                 f"  {kind:<7} step, generation, update: {seconds} s; "
                 f"pass {above:.2f} GB above, process {whole:.2f} GB"
