@@ -30,8 +30,8 @@ lint: $(VENV)/installed-dev ## ruff and mypy
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 
-bench: $(VENV)/installed-dev ## what the README claims about speed, measured here
-	$(PYTHON) benchmarks/startup.py
+bench: $(VENV)/installed-dev ## every claim about speed, measured here in an hour (MODEL= PUBMEDQA= MEDQA= for all)
+	$(PYTHON) benchmarks/all.py $(MODEL) $(PUBMEDQA) $(MEDQA)
 
 gpu-check: $(VENV)/installed ## ten minutes on your GPU: each path in, pass or fail
 	$(PYTHON) -m pip install --quiet -c constraints/unsloth-vllm.txt -e '.[unsloth,vllm]'

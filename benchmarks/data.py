@@ -29,6 +29,8 @@ import yaml
 if TYPE_CHECKING:
     import datasets
 
+LEAST = 4.0  # times as fast as the reference's way
+
 ROOT = Path(__file__).parents[1]
 ROWS = 211_269
 BATCH = 32
@@ -153,7 +155,7 @@ def in_process(way: str, folder: Path, cache: str) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def main() -> None:
+def main() -> int:
     """Cold and warm runs of both ways in turn; medians and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=ROWS)
@@ -163,7 +165,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.measure:
         print(json.dumps(measure(args.measure, args.folder)))
-        return
+        return 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write(folder, "pqa_artificial", args.rows)
@@ -189,10 +191,17 @@ def main() -> None:
             f"{median['disk']:.0f} MB of cache on disk"
         )
     cold = {way: medians[way, "cold"] for way in ("ours", "reference")}
+    holds = True
     for key in ("seconds", "cpu", "own cpu"):
         ratio = cold["reference"][key] / cold["ours"][key]
-        print(f"cold, {key}: {ratio:.1f} times as fast as the reference's way")
+        good = ratio >= LEAST
+        holds = holds and good
+        print(
+            f"{'holds' if good else 'FAILS'}  cold, {key}: {ratio:.1f}x as fast as the reference's "
+            f"way, at least {LEAST:.0f}x"
+        )
+    return 0 if holds else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

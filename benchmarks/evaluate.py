@@ -30,6 +30,7 @@ from medgrpo.model.base import Policy
 from medgrpo.model.huggingface import HuggingFaceModel
 
 BLOCK = 100  # rows of one turn
+LEAST = 1.5  # times as fast as one at a time
 PROMPT = Prompt(
     system='Think briefly, then end with the phrase "the answer is (LETTER)".',
     user="{{ question }}\n{% for o in options %}\n({{ letters[loop.index0] }}) {{ o }}{% endfor %}",
@@ -92,6 +93,11 @@ def main(model: str, data: str, rows: int = 200, batch: int = 16, tokens: int = 
     print(
         f"ratio {ratio:.2f} on {torch.get_num_threads()} threads, {rows} rows of {tokens} tokens, "
         f"batches of {batch}; same responses {sum(same)}/{rows}, same answers {sum(answers)}/{rows}"
+    )
+    good = ratio >= LEAST and all(answers)
+    print(
+        f"{'holds' if good else 'FAILS'}  batches {ratio:.2f}x as fast as one at a time, at least "
+        f"{LEAST}x; {sum(answers)} of {rows} answers the same"
     )
     with tempfile.TemporaryDirectory() as folder:
         taken = []

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+MOST = 1.5  # of a bare application
 MEDGRPO = [sys.executable, "-m", "medgrpo"]
 BARE = """\
 import hydra
@@ -79,7 +80,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 
-def main(rounds: int) -> None:
+def main(rounds: int) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bare = bare_app(folder)
@@ -98,7 +99,11 @@ def main(rounds: int) -> None:
     for what, all_of in measured.items():
         row = [statistics.median(all_of), min(all_of), max(all_of)]
         print(f"{what:38}{''.join(f'{value:7.2f}s' for value in row)}{row[0] / rival:7.1f}x")
+    ratio = statistics.median(measured["medgrpo --cfg job"]) / rival
+    good = "holds" if ratio <= MOST else "FAILS"
+    print(f"{good}  --cfg job {ratio:.2f}x of a bare Hydra application, at most {MOST}")
+    return int(ratio > MOST)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 7)
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 7))

@@ -93,11 +93,9 @@ def questions(data: str, tokenizer: Any, tokens: int) -> list[dict[str, Any]]:
     return rows
 
 
-def trainer(
-    kind: str, loaded: Any, data: str, size: tuple[int, int], folder: str, steps: int = 2
-) -> Any:
-    """One of the rivals, ready for steps of one prompt each."""
-    group, tokens = size
+def trainer(kind: str, loaded: Any, data: str, size: tuple[int, int, int], folder: str) -> Any:
+    """One of the rivals, ready for `steps` steps of one prompt each."""
+    group, tokens, steps = size
     made = KINDS[kind](
         model=loaded.model,
         reward_funcs=[lambda completions, **_: [len(one[0]["content"]) % 7 for one in completions]],
@@ -119,7 +117,7 @@ def step(kind: str, loaded: Any, data: str, size: tuple[int, int]) -> tuple[floa
     """Seconds of generation and of the update, of the second step."""
     start = {name: weight.detach().clone() for name, weight in adapter(loaded.model)}
     with tempfile.TemporaryDirectory() as folder:
-        made = trainer(kind, loaded, data, size, folder)
+        made = trainer(kind, loaded, data, (*size, 2), folder)
         first: list[tuple[float, float]] = []
         inner = made.training_step
 
@@ -149,7 +147,7 @@ def memory(kind: str, model: str, data: str, group: int, tokens: int) -> None:
     """Print GB of a forward and backward pass above what there was, and of the whole process."""
     loaded = policy(model)
     with tempfile.TemporaryDirectory() as folder:
-        made = trainer(kind, loaded, data, (group, tokens), folder, steps=1)
+        made = trainer(kind, loaded, data, (group, tokens, 1), folder)
         inner, peaks = made.compute_loss, []
 
         def watched(*args: Any, **more: Any) -> Any:
@@ -203,7 +201,10 @@ def main(model: str, data: str, rounds: int = 3) -> int:
         saved = measured[group, tokens, SHARED][0] / measured[group, tokens, PLAIN][0]
         good = ratios[0] <= most and saved <= MEMORY
         holds = holds and good
-        print(f"G={group}, prompts of {tokens} tokens: {'holds' if good else 'FAILS'}")
+        print(
+            f"{'holds' if good else 'FAILS'}  a step of {group} completions to {tokens} tokens "
+            f"{ratios[0]:.2f} of plain TRL's, at most {most}; memory {saved:.2f}, at most {MEMORY}"
+        )
         for kind in KINDS:
             seconds = "  ".join(f"{part:6.2f}" for part in parts[kind])
             above, whole = measured[group, tokens, kind]
@@ -212,7 +213,7 @@ def main(model: str, data: str, rounds: int = 3) -> int:
                 f"pass {above:.2f} GB above, process {whole:.2f} GB"
             )
         shown = "  ".join(f"{ratio:6.2f}" for ratio in ratios)
-        print(f"  ratio                             {shown}   (at most {most}); memory {saved:.2f}")
+        print(f"  ratio                             {shown}")
     print(f"{torch.get_num_threads()} threads, {rounds} rounds")
     return 0 if holds else 1
 
