@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 PIP_INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints/cpu.txt
 
-.PHONY: sync help quickstart test test-slow test-gpu-path test-matrix lint bench gpu-check
+.PHONY: sync help quickstart test test-slow test-gpu-path test-matrix lint bench bench-scale gpu-check
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ lint: $(VENV)/installed-dev ## ruff and mypy
 
 bench: $(VENV)/installed-dev ## every claim about speed, measured here in an hour (MODEL= PUBMEDQA= MEDQA= for all)
 	$(PYTHON) benchmarks/all.py $(MODEL) $(PUBMEDQA) $(MEDQA)
+
+bench-scale: $(VENV)/installed-dev ## how cost grows with rows, jobs, completions and prompts; a picture in bench/
+	$(PYTHON) benchmarks/scale.py
 
 gpu-check: $(VENV)/installed ## ten minutes on your GPU: each path in, pass or fail
 	$(PYTHON) -m pip install --quiet -c constraints/unsloth-vllm.txt -e '.[unsloth,vllm]'
