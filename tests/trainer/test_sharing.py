@@ -8,7 +8,7 @@ import pytest
 import torch
 import trl
 from datasets import Dataset
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
@@ -147,14 +147,15 @@ def batch_of(rows, completion=9, vocabulary=97):
     return ids, torch.cat([mask[place], kept], dim=1), completion
 
 
-def passes(trainer, model, batch):
+def passes(trainer, model, batch, weights=None):
     """Log-probabilities, entropies and gradients of a weighted sum of both."""
     ids, mask, keep = batch
     logps, entropies, _ = trainer._get_per_token_logps_and_entropies(
         model, ids, mask, keep, compute_entropy=True
     )
     shown = mask[:, -keep:]
-    weights = torch.linspace(-1, 1, logps.numel(), dtype=logps.dtype).view_as(logps)
+    if weights is None:
+        weights = torch.linspace(-1, 1, logps.numel(), dtype=logps.dtype).view_as(logps)
     model.zero_grad()
     (logps * shown * weights).sum().backward()
     gradients = [w.grad.clone() for w in model.parameters() if w.grad is not None]
@@ -235,6 +236,35 @@ def test_in_other_types_the_difference_is_that_of_plain_trl_in_other_batches(tmp
     assert distance([reference[0]], [ours[0]]) <= most * max(floor, torch.finfo(dtype).eps / 10)
 
 
+def test_gradients_differ_by_what_plain_trl_differs_by_under_permuted_rows(tmp_path):
+    model = policy(torch.float32)
+    shared, plain = (trainer_of(kind, tmp_path, model) for kind in (Shared, GRPOTrainer))
+    ids, mask, keep = batch_of(8, vocabulary=2000)
+    order = torch.tensor([3, 1, 7, 0, 2, 6, 5, 4])
+    weights = torch.linspace(-1, 1, 8 * keep).view(8, keep)
+    reference = passes(plain, model, (ids, mask, keep), weights)[2]
+    permuted = passes(plain, model, (ids[order], mask[order], keep), weights[order])[2]
+    ours = passes(shared, model, (ids, mask, keep), weights)[2]
+    floor = distance(reference, permuted)
+    assert 0 < floor
+    assert distance(reference, ours) <= 10 * floor
+
+
+def test_bfloat16_is_as_far_from_float32_as_plain_trl_is(tmp_path):
+    """There a row is computed alike in any order, and what is rounded is far more."""
+    found = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        model = policy(torch.float32).to(dtype)
+        for kind in (Shared, GRPOTrainer):
+            trainer = trainer_of(kind, tmp_path, model)
+            weights = torch.linspace(-1, 1, 8 * 9, dtype=dtype).view(8, 9)
+            found[kind, dtype] = passes(trainer, model, batch_of(8, vocabulary=2000), weights)[2]
+    exact = found[GRPOTrainer, torch.float32]
+    ours, theirs = (distance(exact, found[kind, torch.bfloat16]) for kind in (Shared, GRPOTrainer))
+    print(f"bfloat16 against float32: plain {theirs:.1e}, shared {ours:.1e}")
+    assert ours <= 1.5 * theirs
+
+
 @pytest.mark.parametrize("loss", ["dapo", "cispo", "grpo", "dr_grpo"])
 def test_rows_of_a_prompt_come_back_together(tmp_path, in_double, loss):
     """Micro-batches of 4 hold one prompt each, and the step is the one of shuffled rows."""
@@ -288,6 +318,20 @@ def test_where_nothing_is_shared_it_is_plain_trl_to_the_bit(tmp_path, args, why,
     theirs = bits(GRPOTrainer, tmp_path / "theirs", **args)
     assert ours[:3] == theirs[:3]
     assert why in ours[3].sharing_in_words()
+
+
+def test_an_adapter_of_virtual_tokens_is_plain_trl_to_the_bit(tmp_path):
+    found = []
+    for kind in (Shared, GRPOTrainer):
+        torch.manual_seed(0)
+        tuned = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)
+        model = get_peft_model(AutoModelForCausalLM.from_pretrained(WEIGHTS), tuned)
+        trainer = trainer_of(kind, tmp_path, model, max_steps=2)
+        trainer.train()
+        found.append([w.tolist() for w in trainer.model.parameters() if w.requires_grad])
+        if kind is Shared:
+            assert "the adapter puts tokens before the prompt" in trainer.sharing_in_words()
+    assert found[0] == found[1]
 
 
 def test_six_steps_in_float32_sample_the_same(tmp_path):
