@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-BRIEF = ["trainer.args.max_steps=10", "trainer.args.save_steps=5", "evaluation.limit=50"]
 LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "deepeval", "evidently")
 
 
@@ -35,7 +34,7 @@ def runs(files: list[str]) -> dict[str, list[str] | None]:
         "settings": ["500"],
         "step": [model, pubmedqa, "3"] if model and pubmedqa else None,
         "evaluate": [model, medqa, "48"] if model and medqa else None,
-        "sweep": BRIEF,
+        "sweep": [],
     }
 
 
