@@ -243,3 +243,11 @@ def test_real_files_run_with_all_eight_rewards(tmp_path, dataset, file, counts):
     assert "{} train, {} validation, {} test".format(*counts) in done.stdout
     logged = trained(tmp_path / "run")[-1]
     assert sum(key.startswith("rewards/") and key.endswith("/mean") for key in logged) == 8
+
+
+def test_a_run_without_held_out_answers_is_recorded_whole(medgrpo):
+    done = medgrpo("evaluation=none", "tracking=local", "rewards=[formats]",
+                   "trainer.args.max_steps=1", "trainer.validation_rows=0")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "not all of the run was recorded" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr

@@ -107,7 +107,10 @@ def _answers(folder: RunFolder) -> list[dict[str, Any]]:
         return []
     columns = ["stage", "id", "question", "options", "answer", "response", "predicted", "correct"]
     questions: dict[str, dict[str, Any]] = {}
-    for row in pq.read_table(folder.predictions, columns=columns).to_pylist():
+    file = pq.ParquetFile(folder.predictions)
+    if not file.metadata.num_rows:  # a table of no row has no column either
+        return []
+    for row in file.read(columns=columns).to_pylist():
         asked = {key: _cell(row[key]) for key in ("id", "question", "options", "answer")}
         answered = questions.setdefault(json.dumps(asked), asked)
         for key in ("response", "predicted", "correct"):
