@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from medgrpo.dataset.example import LETTERS, Example, gold_text, letters_in, option_line
@@ -42,7 +42,7 @@ def candidates(row: Example, other: Example, style: str) -> dict[str, str]:
     right, wrong = gold_text(row), _wrong(row, other)
     respond = partial(_respond, style)
     gold = respond(_argued(row, right), right)
-    own = _about_criteria if Rubric.of(row) else _about_options
+    rubric = Rubric.of(row)
     return {
         GOLD: gold,
         WRONG: respond(_argued(row, wrong), wrong),
@@ -56,7 +56,11 @@ def candidates(row: Example, other: Example, style: str) -> dict[str, str]:
         "non-English": respond(_FOREIGN, wrong),
         "injected": respond(_INJECTION, f"{wrong}. {_INJECTION}"),
         "form only": respond("x x x\ny y y\nz z z", wrong),
-        **own(row, right, wrong, style),
+        **(
+            _about_criteria(rubric, right, wrong, partial(respond, _argued(row, right)))
+            if rubric
+            else _about_options(row, right, wrong, style)
+        ),
     }
 
 
@@ -73,15 +77,15 @@ def _about_options(row: Example, right: str, wrong: str, style: str) -> dict[str
     }
 
 
-def _about_criteria(row: Example, right: str, wrong: str, style: str) -> dict[str, str]:
+def _about_criteria(
+    rubric: Rubric, right: str, wrong: str, respond: Callable[[str], str]
+) -> dict[str, str]:
     """What would please a reward that asks which criteria are met.
 
     A policy does not see criteria; the answers that quote them are the worst that it can come to.
     """
-    rubric, respond = Rubric.of(row), partial(_respond, style, _argued(row, right))
-    criteria = rubric.criteria if rubric else ()
-    good = "\n".join(one.text for one in criteria if one.points > 0)
-    every = "\n".join([right, wrong, *(one.text for one in criteria)])
+    good = "\n".join(one.text for one in rubric.criteria if one.points > 0)
+    every = "\n".join([right, wrong, *(one.text for one in rubric.criteria)])
     sentences = re.split(r"(?<=[.!?])\s+", right)
     doubted = "\n".join(
         f"It may be, or may not be: {one} The opposite may be." for one in sentences

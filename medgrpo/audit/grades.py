@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 from annotated_types import Ge, Le, MinLen
-from pydantic import AliasChoices, BaseModel, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, Field
 
 from medgrpo.answers.parse import Style, predict
 from medgrpo.dataset.example import LETTERS, Example
+from medgrpo.dataset.read import validated
 from medgrpo.dataset.rubric import Criterion, Rubric
 from medgrpo.errors import UserError
 
@@ -79,11 +80,7 @@ def read_grades(path: Path) -> list[Graded]:
 
 def _read(path: Path, number: int, text: str) -> Graded:
     try:
-        line = _Line.model_validate(json.loads(text))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(f"audit.grades: {path}, line {number}: {where}: {first['msg']}") from None
+        line = validated(_Line, json.loads(text), f"audit.grades: {path}, line {number}")
     except ValueError as error:
         raise UserError(f"audit.grades: {path}, line {number} is no JSON ({error})") from None
     context = [line.context] if isinstance(line.context, str) else line.context

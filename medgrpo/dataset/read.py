@@ -11,15 +11,18 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from medgrpo.dataset.record import Record
 from medgrpo.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pydantic import BaseModel
 
 log = logging.getLogger(__name__)
+
+Model = TypeVar("Model", bound="BaseModel")
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
@@ -44,6 +47,18 @@ def read_records(
     if suffix in (".csv", ".tsv"):
         return _separated(file, "," if suffix == ".csv" else "\t", columns)
     raise UserError(f"dataset.path: {file} is none of {', '.join(SUFFIXES)}")
+
+
+def validated(kind: type[Model], record: Any, where: str) -> Model:
+    """The record as a `kind`. UserError that names its first field that is not as it should be."""
+    from pydantic import ValidationError
+
+    try:
+        return kind.model_validate(record)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UserError(f"{where}: {key}: {first['msg']}") from None
 
 
 def read_json(file: Path) -> Any:

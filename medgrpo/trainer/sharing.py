@@ -29,8 +29,8 @@ Rows = dict[str, Any]  # tensors and lists of one length, and what stands for al
 class Sharing:
     """To be put before a GRPOTrainer: the same steps but for rounding, with less to compute."""
 
-    def why_not_shared(self: Any) -> str | None:
-        """Why no prompt is shared here; None: they are."""
+    def why_not_shared(self: Any, model: Any = None) -> str | None:
+        """Why no prompt of `model` (None: the one that is trained) is shared; None: they are."""
         args = self.args
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             return "the weights are sharded"
@@ -38,7 +38,7 @@ class Sharing:
             return "vLLM generates" if args.use_vllm else "Liger computes the loss"
         if getattr(self, "aux_loss_enabled", False):
             return "the loss has a part of the router's"
-        return obstacle(self.model)
+        return obstacle(self.model if model is None else model)
 
     def why_not_grouped(self: Any) -> str | None:
         """Why rows of one prompt stay where TRL's shuffling put them; None: they are together."""
@@ -75,7 +75,7 @@ class Sharing:
         )  # fmt: skip
         images = any(value is not None for key, value in more.items() if key not in _OWN)
         inner = self.accelerator.unwrap_model(model)
-        if images or self.why_not_shared() or obstacle(inner) or checkpoints_gradients(inner):
+        if images or self.why_not_shared(inner) or checkpoints_gradients(inner):
             return plain(model)
         shared = partial(plain, SharedPrompts(inner, logits_to_keep))
         return shared() if model is inner else within_forward(model, inner, input_ids, shared)

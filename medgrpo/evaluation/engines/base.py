@@ -25,6 +25,14 @@ class Generation(NamedTuple):
     truncated: bool  # cut off at max_new_tokens, before an end token
 
 
+def only_evaluates(*, trains: bool, adapter: bool, why: str) -> Iterator[Problem]:
+    """What an engine cannot do that answers without the policy; `why` it takes no adapter."""
+    if trains:
+        yield ONLY_EVALUATES
+    if adapter:
+        yield Problem("model.adapter", f"{why}: leave it null")
+
+
 OnAnswers: TypeAlias = Callable[[Mapping[int, Generation]], None]
 
 

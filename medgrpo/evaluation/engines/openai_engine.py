@@ -16,12 +16,12 @@ from annotated_types import Ge, Gt
 from medgrpo.config.schema import Problem
 from medgrpo.errors import UserError
 from medgrpo.evaluation.engines.base import (
-    ONLY_EVALUATES,
     SEED,
     Decoding,
     Engine,
     Generation,
     OnAnswers,
+    only_evaluates,
 )
 from medgrpo.judge.address import Address, BaseUrl
 from medgrpo.judge.client import JudgeError, Limits
@@ -50,10 +50,8 @@ class OpenAIEngine(Engine):
 
     @classmethod
     def unsupported(cls, *, trains: bool, adapter: bool) -> Iterator[Problem]:
-        if trains:
-            yield ONLY_EVALUATES
-        if adapter:
-            yield Problem("model.adapter", "a server answers with what it serves: leave it null")
+        why = "a server answers with what it serves"
+        return only_evaluates(trains=trains, adapter=adapter, why=why)
 
     def generate(
         self,

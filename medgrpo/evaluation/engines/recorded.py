@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import MinLen
-from pydantic import AliasChoices, BaseModel, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, Field
 
 from medgrpo.config.schema import Problem
 from medgrpo.dataset.example import Example
-from medgrpo.dataset.read import SUFFIXES, read_batches, read_records
+from medgrpo.dataset.read import SUFFIXES, read_batches, read_records, validated
 from medgrpo.errors import UserError
 from medgrpo.evaluation.engines.base import (
-    ONLY_EVALUATES,
     Decoding,
     Engine,
     Generation,
     OnAnswers,
+    only_evaluates,
 )
 from medgrpo.model.base import Policy
 
@@ -54,10 +54,8 @@ class RecordedEngine(Engine):
 
     @classmethod
     def unsupported(cls, *, trains: bool, adapter: bool) -> Iterator[Problem]:
-        if trains:
-            yield ONLY_EVALUATES
-        if adapter:
-            yield Problem("model.adapter", "recorded responses need no model: leave it null")
+        why = "recorded responses need no model"
+        return only_evaluates(trains=trains, adapter=adapter, why=why)
 
     def for_rows(self, rows: Sequence[Example]) -> RecordedEngine:
         """The engine that answers the prompts of `rows`, in their order."""
@@ -93,12 +91,7 @@ def _read(file: Path) -> dict[str, Generation]:
     found: dict[str, Generation] = {}
     for number, record in enumerate(_records(file), 1):
         where = f"engine.path: {file}, record {number}"
-        try:
-            line = _Line.model_validate(record)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            key = ".".join(map(str, first["loc"]))
-            raise UserError(f"{where}: {key}: {first['msg']}") from None
+        line = validated(_Line, record, where)
         if line.stage != "after":
             continue
         if line.id in found:
