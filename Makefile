@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 PIP_INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints/cpu.txt
 
-.PHONY: sync help quickstart test test-slow test-gpu-path test-matrix lint bench bench-scale gpu-check
+.PHONY: sync help quickstart test test-slow test-gpu-path test-matrix lint bench bench-scale gpu-check docs release
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,6 +39,25 @@ bench-scale: $(VENV)/installed-dev ## how cost grows with rows, jobs, completion
 gpu-check: $(VENV)/installed ## ten minutes on your GPU: each path in, pass or fail
 	$(PYTHON) -m pip install --quiet -c constraints/unsloth-vllm.txt -e '.[unsloth,vllm]'
 	$(PYTHON) benchmarks/gpu_check.py
+
+docs: $(VENV)/installed-dev ## the documentation as pages, in site/; a dead link or a stale page is an error
+	$(PIP_INSTALL) -e '.[docs]'
+	$(PYTHON) -m mkdocs build --strict --quiet
+
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' medgrpo/__init__.py)
+
+release: lint $(VENV)/installed-dev ## build dist/, check it, and run the wheel in a venv of its own
+	@grep -q '^## $(VERSION) ([0-9-]*)$$' CHANGELOG.md || { echo "CHANGELOG.md: no dated section for $(VERSION)"; exit 1; }
+	@grep -q '^version: $(VERSION)$$' CITATION.cff || { echo "CITATION.cff: its version is not $(VERSION)"; exit 1; }
+	rm -rf dist build/release
+	$(PYTHON) -m hatchling build
+	$(PIP_INSTALL) twine
+	$(PYTHON) -m twine check --strict dist/*
+	python3 -m venv build/release
+	build/release/bin/python -m pip install --quiet --disable-pip-version-check -c constraints/cpu.txt dist/*.whl
+	cd build/release && bin/python -m medgrpo.doctor
+	cd build/release && bin/python -m medgrpo trainer.args.max_steps=2 evaluation.limit=8 output_dir=run
+	@echo "dist/ is ready: git tag v$(VERSION), then twine upload dist/*"
 
 RUNS = $(wildcard $(SWEEP)/*/wandb/offline-run-* $(SWEEP)/wandb/offline-run-*)
 

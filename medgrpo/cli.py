@@ -14,7 +14,7 @@ import sys
 import textwrap
 import traceback
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
@@ -31,7 +31,7 @@ from medgrpo.config import accumulation  # noqa: F401  (a resolver of conf/)
 from medgrpo.config.check import check
 from medgrpo.config.compose import Sweep
 from medgrpo.config.foreign import brought, read_yaml
-from medgrpo.config.overrides import choices, quoted
+from medgrpo.config.overrides import choices, quoted, translated
 from medgrpo.config.provenance import CONF
 from medgrpo.config.signature import is_own
 from medgrpo.config.terminal import printable
@@ -117,7 +117,7 @@ def _checked(argv: list[str]) -> tuple[list[str], list[str], Sweep | None]:
         folder = _folder_to_resume(args)
         run = RunFolder(folder) if folder else None
         recorded = run.settings() if run and run.has_checkpoints else {}
-        argv = list(_translated(_resumed(argv, args, folder) if folder else argv))
+        argv = list(translated(_resumed(argv, args, folder) if folder else argv))
         args = _parsed(argv)
     except UserError as error:
         return argv, [str(error)], None
@@ -168,22 +168,6 @@ def _parsed(argv: list[str]) -> Namespace:
     if args.resolve and not args.cfg:
         raise UserError("--resolve: goes with --cfg")
     return args
-
-
-def _translated(argv: list[str]) -> Iterator[str]:
-    """The command in the words that Hydra needs for three things that users should not need.
-
-    `trainer.args.X` may be any field of TRL's config and `model.X` any parameter of the model's
-    class, also one that no YAML lists; `output_dir` is where Hydra puts the run, or the sweep.
-    """
-    for arg in argv:
-        if arg.startswith(("trainer.args.", "first_trainer.args.", "model.")):
-            yield f"++{arg}"
-        elif arg.startswith("output_dir="):
-            folder = quoted(arg.partition("=")[2])
-            yield from (f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}")
-        else:
-            yield arg
 
 
 def _folder_to_resume(args: Namespace) -> str | None:

@@ -64,7 +64,7 @@ def run(cfg: DictConfig) -> float:
         log.info("profile: %s (%s)", cfg.profile.name, cfg.profile.summary)
         parts = Parts.of(cfg)
         dataset, evaluation, prompt = parts.dataset, parts.evaluation, parts.prompt
-        parts.preflight(folder, merged=cfg.export.get("merged", False))
+        parts.preflight(folder, cfg.export)
         data = parts.read()
         judging = stack.enter_context(ExitStack())  # ends before the report, which has its bill
         judge = open_judge(cfg, judging, folder)
@@ -192,13 +192,14 @@ class Parts:
             "primary_metric": self.metric.name,
         }
 
-    def preflight(self, folder: RunFolder, *, merged: bool) -> None:
+    def preflight(self, folder: RunFolder, export: DictConfig) -> None:
         """UserError for what this machine lacks for the run, all of it at once."""
         held_out, dataset = self.evaluation, self.dataset
         sizes = dataset.max_prompt_tokens, held_out.max_new_tokens, held_out.batch_size
         trained = filter(None, (self.first, self.trainer))
         loads = [MemoryWorkload.of(trainer.args, *sizes) for trainer in trained]
-        preflight(self.model, self.lora, loads, folder.path, dataset.hub_id, merged=merged)
+        made = {kind: bool(export.get(kind)) for kind in ("merged", "gguf")}
+        preflight(self.model, self.lora, loads, folder.path, dataset.hub_id, **made)
 
     def read(self) -> DatasetDict:
         """The rows. Raises UserError where there are none to train on, or to evaluate."""

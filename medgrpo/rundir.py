@@ -49,6 +49,7 @@ class RunFolder:
         self.suite = self.path / "suite.json"  # further benchmarks, each also in suite/NAME
         self.adapter = self.path / "adapter"  # safetensors, tokenizer, model card
         self.merged = self.path / "merged_16bit"  # the adapter merged into its model
+        self.gguf = self.path / "gguf"  # the same as one file, for llama.cpp
         self.checkpoints = self.path / "checkpoints"
         self.best = self.path / "best.json"  # the best checkpoint, and by which measure
         self.watch = self.path / "watch.json"  # alarms of the hacking watch; none: no file

@@ -53,6 +53,18 @@ def medgrpo(tmp_path):
     return command
 
 
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A page of Chromium (tests/browser.py)."""
+    from browser import CHROMIUM, browsing
+
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium here")
+    pytest.importorskip("websockets")
+    with browsing(tmp_path_factory.mktemp("chromium")) as page:
+        yield page
+
+
 def run_medgrpo(cwd: Path, *overrides: str, **env: str) -> subprocess.CompletedProcess[str]:
     """`python -m medgrpo` in `cwd`, with no W&B key and no key of a judge in its environment."""
     return subprocess.run(

@@ -88,7 +88,7 @@ def test_an_adapter_of_unsloths_copy_is_merged_into_the_weights_before_it(
     (adapter / "adapter_config.json").write_text(json.dumps(config))
     source = UnslothModel(name_or_path=f"{TINY}-bnb-4bit", device="cpu")
     assert source.weights() == str(TINY)
-    merge(source, adapter, tmp_path / "merged")
+    merge(source, adapter, tmp_path / "merged", "bfloat16")
     name = "model.safetensors"
     expected = (sft_run / "merged_16bit" / name).read_bytes()
     assert (tmp_path / "merged" / name).read_bytes() == expected
@@ -101,7 +101,7 @@ def test_a_base_that_is_stored_in_4_bit_is_not_merged_into(sft_run: Path, tmp_pa
     (base / "config.json").write_text(json.dumps(config))
     source = HuggingFaceModel(name_or_path=str(base), device="cpu")
     with pytest.raises(UserError, match=r"is stored quantised; set model\.name_or_path"):
-        merge(source, sft_run / "adapter", tmp_path / "merged")
+        merge(source, sft_run / "adapter", tmp_path / "merged", "bfloat16")
 
 
 def test_the_card_says_data_config_results_and_limits(sft_run: Path) -> None:

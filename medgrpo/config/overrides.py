@@ -45,6 +45,22 @@ def shown(key: str) -> str:
     return "output_dir" if key in ("hydra.run.dir", "hydra.sweep.dir") else key
 
 
+def translated(argv: Sequence[str]) -> Iterator[str]:
+    """The command in the words that Hydra needs for three things that users should not need.
+
+    `trainer.args.X` may be any field of TRL's config and `model.X` any parameter of the model's
+    class, also one that no YAML lists; `output_dir` is where Hydra puts the run, or the sweep.
+    """
+    for arg in argv:
+        if arg.startswith(("trainer.args.", "first_trainer.args.", "model.")):
+            yield f"++{arg}"
+        elif arg.startswith("output_dir="):
+            folder = quoted(arg.partition("=")[2])
+            yield from (f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}")
+        else:
+            yield arg
+
+
 def quoted(value: str) -> str:
     """A path as Hydra reads it whole, whatever signs it holds."""
     if value[:1] in ("", "'", '"'):

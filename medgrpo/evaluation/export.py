@@ -1,4 +1,4 @@
-"""What is made of a trained adapter: a merged model, checked against it, and an upload.
+"""What is made of a trained adapter: a merged model, a GGUF file, each checked, and an upload.
 
 Merging rounds: the sum of weights and update is stored in 16 bit, and a base trained in 4 bit is
 merged in full. So merged and adapter are compared, on held-out rows, before anyone relies on it.
@@ -7,8 +7,10 @@ merged in full. So merged and adapter are compared, on held-out rows, before any
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge
@@ -16,13 +18,16 @@ from annotated_types import Ge
 from medgrpo.errors import UserError
 from medgrpo.evaluation.heldout import Result
 from medgrpo.model.base import Model, ModelSource, Policy
+from medgrpo.model.gguf import read_gguf
 from medgrpo.model.save import merge, saved
 from medgrpo.model.sharding import is_sharded
-from medgrpo.rundir import RunFolder
+from medgrpo.model.to_gguf import GGUFType, write_gguf
+from medgrpo.rundir import RunFolder, replacing
 
 if TYPE_CHECKING:
     import torch
     from datasets import Dataset
+    from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +40,7 @@ class Export:
     """What to do once the adapter lies in the run folder."""
 
     merged: bool = False
+    gguf: GGUFType | None = None
     parity_rows: Annotated[int, Ge(1)] = 20
     push_to: str | None = None
     private: bool = True
@@ -54,19 +60,41 @@ class Export:
         `source` is where the policy's base came from. The comparison is written to parity.json.
         Raises UserError for a base that cannot be merged into, and when the hub refuses.
         """
+        made: dict[str, PreTrainedModel] = {}
         if self.merged:
             assert isinstance(source, ModelSource)  # preflight refuses others
-            merge(source, folder.adapter, folder.merged)
-            n = min(self.parity_rows, len(result.predictions))
-            merged = Policy(source.load_merged(folder.merged, policy.model), policy.tokenizer)
-            if is_sharded(policy.model):  # the other processes are done
-                policy = saved(source, folder.adapter)
-            found = parity(policy, merged, rows.select(range(n)), result, evaluate)
-            folder.write_json("parity.json", found)
+            merge(source, folder.adapter, folder.merged, "bfloat16")
+            made["merged"] = source.load_merged(folder.merged, policy.model)
+        if self.gguf:
+            assert isinstance(source, ModelSource)
+            file = as_gguf(source, folder, self.gguf)
+            made["gguf"] = read_gguf(file, policy.model)
+        if made and is_sharded(policy.model):  # the other processes are done
+            assert isinstance(source, ModelSource)
+            policy = saved(source, folder.adapter)
+        n = min(self.parity_rows, len(result.predictions))
+        compared = {}
+        for name, model in made.items():
+            exported = Policy(model, policy.tokenizer)
+            found = parity(policy, exported, rows.select(range(n)), result, evaluate)
+            compared[name] = found
             tell = log.info if found["agrees"] else log.warning
-            tell("merged_16bit against adapter, %d rows: %s", n, found)
+            tell("%s against adapter, %d rows: %s", name, n, found)
+        if made:
+            folder.write_json("parity.json", compared.pop("merged", {}) | compared)
         if self.push_to:
             push(folder, self.push_to, private=self.private, merged=self.merged)
+
+
+def as_gguf(source: ModelSource, folder: RunFolder, kind: GGUFType) -> Path:
+    """The GGUF file of the merged model; what it is made of, in float32, is gone afterwards."""
+    file = folder.gguf / f"{folder.path.name}-{kind}.gguf"
+    file.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.gguf) as whole:
+        merge(source, folder.adapter, Path(whole), "float32")
+        with replacing(file) as temporary:
+            write_gguf(Path(whole), temporary, kind)
+    return file
 
 
 def parity(

@@ -11,9 +11,14 @@ import hashlib
 import logging
 import os
 import shutil
+from copy import deepcopy
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from medgrpo.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +44,21 @@ def unpacked(file: Path) -> Path:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def read_gguf(file: Path, like: PreTrainedModel) -> PreTrainedModel:
+    """What a GGUF file of the same model as `like` holds, on its device and in its precision."""
+    from transformers import AutoModelForCausalLM
+
+    inner: Any = like.get_base_model() if hasattr(like, "get_base_model") else like
+    read = AutoModelForCausalLM.from_pretrained(
+        file.parent, gguf_file=file.name, dtype=like.dtype, device_map=str(like.device)
+    )
+    config = deepcopy(inner.config)  # what transformers does not read of a file: scaled positions
+    config.__dict__.pop("quantization_config", None)
+    model = AutoModelForCausalLM.from_config(config, dtype=like.dtype).to(like.device)
+    model.load_state_dict(read.state_dict())
+    return model.eval()
 
 
 def _unpack(file: Path, folder: Path) -> None:

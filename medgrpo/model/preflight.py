@@ -20,6 +20,7 @@ from medgrpo.model.base import Model, ModelSource
 from medgrpo.model.hub import cached_config, cached_dataset, hub_cache, hub_problems
 from medgrpo.model.lora import LoRA
 from medgrpo.model.memory import GB, MemoryWorkload, Shape, estimate
+from medgrpo.model.to_gguf import gguf_problems
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +40,15 @@ def preflight(
     dataset_id: str | None,
     *,
     merged: bool = False,
+    gguf: bool = False,
 ) -> None:
     """Raise one UserError with a line for each thing that this machine lacks.
 
     `loads` are what the trainings of the run hold in memory, one after another, `folder` is where
-    it writes, `dataset_id` is the data's hub id if it comes from there, `merged` whether the result
-    will be merged. A run that may not fit into memory is warned about; one whose weights alone do
-    not is refused. Of a model that is no ModelSource nothing is known before it is loaded.
+    it writes, `dataset_id` is the data's hub id if it comes from there, `merged` and `gguf` whether
+    the result will be merged, into a folder or a GGUF file. A run that may not fit into memory is
+    warned about; one whose weights alone do not is refused. Of a model that is no ModelSource
+    nothing is known before it is loaded.
     """
     problems: list[str] = []
     missing: list[str] = []
@@ -53,12 +56,13 @@ def preflight(
     if isinstance(model, ModelSource):
         shape, missing = _shape(model)
         problems += [*_loader(model, lora), *missing, *_weights(shape, model, lora, loads)]
-        if merged and shape:
-            written += shape.parameters * 2
+        if (merged or gguf) and shape:
+            written += shape.parameters * (2 * merged + 6 * gguf)  # in float32, before it is a file
             problems += _merging(shape, model)
-    elif merged:
+            problems += gguf_problems(model) if gguf else ()
+    elif merged or gguf:
         problems.append(
-            f"export.merged: {type(model).__name__} does not say where its weights lie; make it a "
+            f"export: {type(model).__name__} does not say where its weights lie; make it a "
             "medgrpo.model.base.ModelSource, or choose export=adapter"
         )
     if dataset_id and not missing and not cached_dataset(dataset_id):
@@ -98,7 +102,7 @@ def _merging(shape: Shape, model: ModelSource) -> Iterator[str]:
     needed, there = shape.parameters * 4, psutil.virtual_memory().total
     if needed > there:
         yield (
-            f"export.merged: merging takes {needed / GB:.1f} GB of memory (the base in float32, on "
+            f"export: merging takes {needed / GB:.1f} GB of memory (the base in float32, on "
             f"the CPU), and this machine has {there / GB:.1f}; choose export=adapter and merge on "
             "a larger one"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from medgrpo.errors import UserError
 from medgrpo.model.base import ModelSource, Policy
@@ -30,8 +31,10 @@ def saved(source: ModelSource, folder: Path) -> Policy:
     return replace(source, name_or_path=str(folder)).load(None)
 
 
-def merge(source: ModelSource, adapter: Path, merged: Path) -> None:
-    """Merge what `save_policy` wrote into a whole model in bfloat16, in the folder `merged`.
+def merge(
+    source: ModelSource, adapter: Path, merged: Path, dtype: Literal["bfloat16", "float32"]
+) -> None:
+    """Merge what `save_policy` wrote into a whole model, in the folder `merged`.
 
     The base is loaded anew in float32 on the CPU, from `source` and not from what the adapter names
     (Unsloth's 4-bit copy), so that nothing is merged into rounded weights and the sum is rounded
@@ -51,7 +54,7 @@ def merge(source: ModelSource, adapter: Path, merged: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(place, revision=revision, dtype=torch.float32)
     if adapted:
         model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
-    model.to(torch.bfloat16).save_pretrained(merged)
+    model.to(getattr(torch, dtype)).save_pretrained(merged)
     for file in adapter.iterdir():  # tokenizer and model card
         if not file.name.startswith(("adapter_", "model", "config", "generation_config")):
             shutil.copy(file, merged / file.name)

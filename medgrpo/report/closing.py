@@ -26,6 +26,7 @@ _FILES = {
     "evidently.html": "Evidently's report of after against before",
     "adapter": "the trained adapter, its tokenizer and model card",
     "merged_16bit": "the adapter merged into its model",
+    "gguf": "the merged model as one file, for llama.cpp",
     "plots": "curves of the training",
     "watch.json": "alarms of the hacking watch, with completions",
     "completions": "what was sampled in training, with its rewards",

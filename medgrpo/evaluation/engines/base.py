@@ -34,6 +34,7 @@ def only_evaluates(*, trains: bool, adapter: bool, why: str) -> Iterator[Problem
 
 
 OnAnswers: TypeAlias = Callable[[Mapping[int, Generation]], None]
+OnText: TypeAlias = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,25 @@ class Engine(Protocol):
         `on_answers` gets new answers as they come, by the places of their prompts. Raises
         UserError where no answer can be had: a missing one would look like a wrong one.
         """
+
+    def stream(
+        self,
+        policy: Policy,
+        prompt: list[dict[str, str]],
+        decoding: Decoding,
+        *,
+        on_text: OnText,
+        stopped: Callable[[], bool] = lambda: False,
+        seed: int = SEED,
+    ) -> Generation:
+        """The response to one prompt; `on_text` gets its text as it is written, piece by piece.
+
+        It ends early, and counts as cut off, once `stopped()` is true; `seed` is of sampling. An
+        engine that cannot do this gives all of its text at once.
+        """
+        (answer,) = self.generate(policy, [prompt], decoding)
+        on_text(answer.text)
+        return answer
 
 
 def prompt_ids(

@@ -7,7 +7,7 @@ penalty, Llama's temperature) are overridden: greedy means the likeliest token, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from medgrpo.evaluation.engines.base import (
     Engine,
     Generation,
     OnAnswers,
+    OnText,
     prompt_ids,
 )
 from medgrpo.model.base import Policy
@@ -56,6 +57,32 @@ class TransformersEngine(Engine):
                 on_answers(new)
         return [answers[index] for index in range(len(prompts))]
 
+    def stream(
+        self,
+        policy: Policy,
+        prompt: list[dict[str, str]],
+        decoding: Decoding,
+        *,
+        on_text: OnText,
+        stopped: Callable[[], bool] = lambda: False,
+        seed: int = SEED,
+    ) -> Generation:
+        """As `Engine.stream`: greedily, the very tokens that `generate` writes."""
+        from transformers import StoppingCriteriaList, TextStreamer
+
+        class Pieces(TextStreamer):
+            def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+                on_text(text)
+
+        ids = prompt_ids(policy.tokenizer, [prompt], decoding.chat_template_kwargs)
+        with _evaluating(policy.model, seed):
+            (answer,) = _write(
+                policy, ids, _settings(policy, decoding),
+                streamer=Pieces(policy.tokenizer, skip_prompt=True, skip_special_tokens=True),
+                stopping_criteria=StoppingCriteriaList([lambda *_, **__: stopped()]),
+            )  # fmt: skip
+        return answer
+
 
 def _size(longest: int, decoding: Decoding) -> int:
     """How many prompts of at most `longest` tokens are answered at a time."""
@@ -65,14 +92,16 @@ def _size(longest: int, decoding: Decoding) -> int:
     return max(1, min(decoding.batch_size, fitting))
 
 
-def _write(policy: Policy, ids: list[list[int]], config: GenerationConfig) -> list[Generation]:
-    """Answer one batch of token ids, padded on the left."""
+def _write(
+    policy: Policy, ids: list[list[int]], config: GenerationConfig, **more: Any
+) -> list[Generation]:
+    """Answer one batch of token ids, padded on the left; `more` is for `generate`."""
     from medgrpo.model.shared_prompts import prompts_read_once
 
     model, tokenizer = policy
     batch = tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt")
     with prompts_read_once(model):  # of several answers to one row
-        output = model.generate(**batch.to(model.device), generation_config=config)
+        output = model.generate(**batch.to(model.device), generation_config=config, **more)
     completions = output[:, batch["input_ids"].shape[1] :].cpu()
     lengths, truncated = _lengths(completions, config.eos_token_id)
     texts = [
@@ -114,7 +143,7 @@ def _settings(policy: Policy, decoding: Decoding) -> GenerationConfig:
 
 
 @contextmanager
-def _evaluating(model: PreTrainedModel) -> Iterator[None]:
+def _evaluating(model: PreTrainedModel, seed: int = SEED) -> Iterator[None]:
     """Without dropout, gradients and a mark on the random numbers; afterwards as it was.
 
     Unsloth's `generate` turns gradient checkpointing off and marks modules for inference; after
@@ -128,7 +157,7 @@ def _evaluating(model: PreTrainedModel) -> Iterator[None]:
     model.eval()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices):
-            torch.manual_seed(SEED)
+            torch.manual_seed(seed)
             yield
     finally:
         model.train(was_training)
