@@ -1,6 +1,7 @@
 """`python -m medgrpo.serve`: the command for what a run left, and the server that it starts."""
 
 import json
+import socket
 import stat
 from pathlib import Path
 
@@ -62,6 +63,14 @@ def test_a_server_that_ends_is_told(run, tmp_path, capsys):
     program(tmp_path, "vllm", "exit 3")
     assert main(["a run", "--start"]) == 1
     assert "the server ended with exit code 3" in capsys.readouterr().err
+
+
+def test_the_port_of_another_server_is_refused(run, tmp_path, capsys):
+    """It would be taken for ours."""
+    program(tmp_path, "vllm", "exit 3")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        assert main(["a run", "--start", "--port", str(other.getsockname()[1])]) == 2
+    assert "another server answers there" in capsys.readouterr().err
 
 
 def test_mistakes_are_one_line(run, tmp_path, capsys):

@@ -51,14 +51,12 @@ def read_gguf(file: Path, like: PreTrainedModel) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
     inner: Any = like.get_base_model() if hasattr(like, "get_base_model") else like
-    read = AutoModelForCausalLM.from_pretrained(
-        file.parent, gguf_file=file.name, dtype=like.dtype, device_map=str(like.device)
-    )
-    config = deepcopy(inner.config)  # what transformers does not read of a file: scaled positions
+    config = deepcopy(inner.config)  # transformers reads no scaled positions of a file
     config.__dict__.pop("quantization_config", None)
-    model = AutoModelForCausalLM.from_config(config, dtype=like.dtype).to(like.device)
-    model.load_state_dict(read.state_dict())
-    return model.eval()
+    return AutoModelForCausalLM.from_pretrained(
+        file.parent, gguf_file=file.name, config=config, dtype=like.dtype,
+        device_map=str(like.device),
+    )  # fmt: skip
 
 
 def _unpack(file: Path, folder: Path) -> None:

