@@ -53,7 +53,9 @@ def test_what_is_installed_comes_first(run, tmp_path, capsys):
 
 
 def test_typed_settings_reach_the_server(run, capsys):
-    assert main(["a run", "model.max_seq_length=512", "model.dtype=bfloat16"]) == 0
+    assert (
+        main(["a run", "model.max_seq_length=512", "--port", "8001", "model.dtype=bfloat16"]) == 0
+    )
     told = capsys.readouterr().out
     assert "--max-model-len 512" in told
     assert "--dtype bfloat16" in told

@@ -87,7 +87,7 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--config-dir", metavar="FOLDER", help="of your own configs, as for the run"
     )
-    return parser.parse_args(argv)
+    return parser.parse_intermixed_args(argv)
 
 
 def _page(session: Session, args: argparse.Namespace) -> None:

@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--check", action="store_true", help="compare with this machine, run nothing"
     )
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     try:
         typed = dict(override.partition("=")[::2] for override in args.typed)
         place = Path(typed.pop("output_dir", f"{args.folder.rstrip('/')}-replay"))

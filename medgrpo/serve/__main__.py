@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="who may ask: this machine alone")
     parser.add_argument("--port", type=int, default=8000, help="of the server (8000)")
     parser.add_argument("--config-dir", metavar="FOLDER", help="of configs of your own")
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     try:
         return _serve(args)
     except (UserError, RunStopped) as error:
