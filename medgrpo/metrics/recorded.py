@@ -94,6 +94,35 @@ class Evaluation:
         return f"{n}" if about == n else f"{n}, {about} of them for {label}"
 
     @property
+    def finding(self) -> str:
+        """One sentence: what was found of the primary metric, and how sure it is. "" for nothing.
+
+        A change is called one where its paired bootstrap interval leaves out zero.
+        """
+        after = self.after
+        if after.get("primary") is None:
+            return ""
+        spec = self.spec(after["primary_metric"])
+        value, rows = format_number(after["primary"], spec.digits), f"{self.counts} held-out rows"
+        pair = next((one for one in self.paired if one["to"] == "after"), {})
+        if not pair or pair["difference"] is None or not pair.get("interval"):
+            interval = after.get(f"{after['primary_metric']}_interval")
+            sure = f", 95 % interval {format_interval(interval, spec.digits)}" if interval else ""
+            return f"{spec.label} is {value} on {rows}{sure}."
+        low, high = pair["interval"]
+        start = self.stages[pair["from"]]["primary"]
+        change = (
+            f"from {format_number(start, spec.digits)} to {value} on {rows} "
+            f"({pair['difference']:+.3f}, 95 % interval {low:+.3f} to {high:+.3f})"
+        )
+        if low <= 0 <= high:
+            return f"No change of {spec.label} was shown: {change}, which may be chance."
+        rose = pair["difference"] > 0
+        worse = "" if rose == spec.higher_is_better else ", which is worse"
+        sentence = f"{spec.label} {'rose' if rose else 'fell'} {change}{worse}."
+        return sentence[0].upper() + sentence[1:]
+
+    @property
     def cuts(self) -> str:
         """What the last stage's prompts and responses lost; "" for nothing."""
         trimmed, cut = (self.after.get(key, 0) for key in ("prompts_trimmed", "responses_cut_off"))

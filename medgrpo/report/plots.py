@@ -12,6 +12,7 @@ from collections.abc import Sized
 from typing import TYPE_CHECKING, Any
 
 from medgrpo.report.bias_variance import Curves, bias_variance_figure
+from medgrpo.report.overview import overview_figure
 from medgrpo.report.style import BLUE, GREY, ORANGE
 from medgrpo.rundir import RunFolder, replacing
 from medgrpo.tracking.metrics_log import is_reward_mean, read_log, reward_name
@@ -31,12 +32,13 @@ _DRIFT = {  # what is logged of completions, and its label
 
 
 def plot_run(folder: RunFolder) -> None:
-    """Draw plots/: those of reward, rewards, watch and bias_variance with data in the run."""
+    """Draw plots/: those of overview, reward, rewards, watch and bias_variance that have data."""
     history = read_log(folder.metrics)
     rows = [row for row in history if row.get("reward") is not None]
     logged = {key for row in rows for key, value in row.items() if value is not None}
     names = sorted(reward_name(key) for key in logged if is_reward_mean(key))
     figures = {
+        "overview": overview_figure(folder),
         "reward": total_figure(rows) if rows else None,
         "rewards": panels_figure(rows, names) if names else None,
         "watch": watch_figure(history, folder.read_watch()) if "watch/score" in logged else None,

@@ -46,7 +46,7 @@ def write_report(folder: RunFolder) -> None:
     page = template.render(
         **_run(folder),
         **_held_out(folder),
-        trainings=[_training(place) for place in _trainings(folder)],
+        trainings=[_training(place) for place in trainings(folder)],
         warning=WARNING,
         css="".join(file.read_text("utf-8") for file in styles),
     )
@@ -94,6 +94,7 @@ def _held_out(folder: RunFolder) -> dict[str, Any]:
     return {
         "stages": evaluation.stages,
         "pairs": evaluation.paired,
+        "finding": evaluation.finding,
         "cuts": evaluation.cuts,
         "sources": evaluation.sources,
         "counts": evaluation.counts,
@@ -105,7 +106,7 @@ def _held_out(folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def _trainings(folder: RunFolder) -> list[RunFolder]:
+def trainings(folder: RunFolder) -> list[RunFolder]:
     """The folders of the run's trainings in their order; none where it only evaluated."""
     parts = [RunFolder(path.parent) for path in sorted(folder.path.glob("*/best.json"))]
     return [*parts, folder] if folder.best.exists() else parts

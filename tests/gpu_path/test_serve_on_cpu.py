@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT, clean_environment
+from conftest import clean_environment
 from gpu_path.environments import python_of, run
 from gpu_path.test_vllm_on_cpu import ENVIRONMENT
 
@@ -50,8 +50,7 @@ def test_vllm_serves_the_adapter(tmp_path):
     """Of the embedded model in float32: all 20 answers are read alike."""
     run(sys.executable, tmp_path, "-m", "medgrpo", *BRIEF, "trainer.args.max_steps=20",
         "output_dir=tuned")  # fmt: skip
-    environment = {**ENVIRONMENT, "PYTHONPATH": str(ROOT)}
-    with served(python_of("vllm"), tmp_path, "tuned", "model.dtype=float32", **environment) as ask:
+    with served(python_of("vllm"), tmp_path, "tuned", "model.dtype=float32", **ENVIRONMENT) as ask:
         run(sys.executable, tmp_path, "-m", "medgrpo", *BRIEF, "trainer=none", *ask,
             "output_dir=served")  # fmt: skip
     ours, theirs = after(tmp_path / "tuned"), after(tmp_path / "served")
