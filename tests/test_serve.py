@@ -1,11 +1,15 @@
 """`python -m medgrpo.serve`: the command for what a run left, and the server that it starts."""
 
 import json
+import os
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from conftest import wait_for
 
 from medgrpo.serve.__main__ import main
 
@@ -65,6 +69,18 @@ def test_a_server_that_ends_is_told(run, tmp_path, capsys):
     program(tmp_path, "vllm", "exit 3")
     assert main(["a run", "--start"]) == 1
     assert "the server ended with exit code 3" in capsys.readouterr().err
+
+
+def test_the_server_ends_with_the_command(run, tmp_path):
+    """Also where a cluster ends it: none is left behind on the port."""
+    program(tmp_path, "vllm", f"echo $$ > {tmp_path}/pid; exec /bin/sleep 100")
+    command = [sys.executable, "-m", "medgrpo.serve", "a run", "--start", "--port", "18124"]
+    with subprocess.Popen(command, cwd=tmp_path) as process:
+        wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), process)
+        process.terminate()
+        assert process.wait(30) == 143
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_the_port_of_another_server_is_refused(run, tmp_path, capsys):

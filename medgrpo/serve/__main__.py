@@ -12,6 +12,7 @@ Exit codes: 0 done, 1 the server failed, 2 the user's input.
 from __future__ import annotations
 
 import argparse
+import signal
 import socket
 import subprocess
 import sys
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8000, help="of the server (8000)")
     parser.add_argument("--config-dir", metavar="FOLDER", help="of configs of your own")
     args = parser.parse_intermixed_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server ends with this process
     try:
         return _serve(args)
     except (UserError, RunStopped) as error:
@@ -90,7 +92,16 @@ def _serve(args: argparse.Namespace) -> int:
             print("ended")
             return 0
         finally:
-            server.terminate()
+            _end(server)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """Let the server end in order; after a while, end it."""
+    server.terminate()
+    try:
+        server.wait(10)
+    except subprocess.TimeoutExpired:
+        server.kill()
 
 
 def _next(run: str, url: str, served_model: str) -> str:
