@@ -42,7 +42,7 @@ gpu-check: $(VENV)/installed ## ten minutes on your GPU: each path in, pass or f
 
 docs: $(VENV)/installed-dev ## the documentation as pages, in site/; a dead link or a stale page is an error
 	$(PIP_INSTALL) -e '.[docs]'
-	$(PYTHON) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
 
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' medgrpo/__init__.py)
 

@@ -103,12 +103,13 @@ class Evaluation:
         if after.get("primary") is None:
             return ""
         spec = self.spec(after["primary_metric"])
+        label = spec.label[0].upper() + spec.label[1:]
         value, rows = format_number(after["primary"], spec.digits), f"{self.counts} held-out rows"
         pair = next((one for one in self.paired if one["to"] == "after"), {})
         if not pair or pair["difference"] is None or not pair.get("interval"):
             interval = after.get(f"{after['primary_metric']}_interval")
             sure = f", 95 % interval {format_interval(interval, spec.digits)}" if interval else ""
-            return f"{spec.label} is {value} on {rows}{sure}."
+            return f"{label} is {value} on {rows}{sure}."
         low, high = pair["interval"]
         start = self.stages[pair["from"]]["primary"]
         change = (
@@ -119,8 +120,7 @@ class Evaluation:
             return f"No change of {spec.label} was shown: {change}, which may be chance."
         rose = pair["difference"] > 0
         worse = "" if rose == spec.higher_is_better else ", which is worse"
-        sentence = f"{spec.label} {'rose' if rose else 'fell'} {change}{worse}."
-        return sentence[0].upper() + sentence[1:]
+        return f"{label} {'rose' if rose else 'fell'} {change}{worse}."
 
     @property
     def cuts(self) -> str:

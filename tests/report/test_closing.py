@@ -53,6 +53,27 @@ def close(folder, capsys):
     return printed
 
 
+def test_one_sentence_says_what_was_found_and_how_sure_it_is(close):
+    wrong, mixed, right = held_out([WRONG] * 40), held_out([RIGHT, WRONG] * 20), [RIGHT] * 40
+    told = " ".join(close({"before": wrong, "after": held_out(right)}).split())
+    assert "Accuracy rose from 0.000 to 1.000 on 40 held-out rows (+1.000, 95 % interval" in told
+    told = " ".join(close({"before": held_out(right), "after": mixed}).split())
+    assert "Accuracy fell from 1.000 to 0.500 on 40 held-out rows (-0.500, " in told
+    assert ", which is worse." in told
+    told = " ".join(close({"before": mixed, "after": held_out([WRONG, RIGHT] * 20)}).split())
+    assert "No change of accuracy was shown: from 0.500 to 0.500" in told
+    assert "which may be chance." in told
+    told = " ".join(close({"after": mixed}).split())
+    assert "Accuracy is 0.500 on 40 held-out rows, 95 % interval 0.352 to 0.648." in told
+
+
+def test_fewer_tokens_are_no_harm(close):
+    """What is better when it falls is not called worse."""
+    long = held_out([RIGHT + " " * 40] * 30, "mean_tokens")
+    told = close({"before": long, "after": held_out([RIGHT] * 30, "mean_tokens")}, "mean_tokens")
+    assert "worse" not in told.split("Mean tokens fell")[1].split(".\n")[0]
+
+
 def cells(output: str, metric: str) -> list[str]:
     (line,) = [line for line in output.splitlines() if line.strip().startswith(metric)]
     return line.strip().removeprefix(metric).split()

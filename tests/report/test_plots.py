@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from standard_metrics import METRICS
 
+from medgrpo.evaluation.heldout import Result
+from medgrpo.evaluation.write import write_evaluation
+from medgrpo.metrics.compute import compute_metrics
+from medgrpo.metrics.prediction import read
+from medgrpo.report.overview import overview_figure
 from medgrpo.report.plots import panels_figure, plot_run, total_figure
 from medgrpo.rundir import RunFolder
 from medgrpo.tracking.metrics_log import MetricsLog
@@ -82,3 +88,34 @@ def test_a_picture_can_be_drawn_again(tmp_path):
         plot_run(folder)
         pictures.append((folder.plots / "reward.png").read_bytes())
     assert pictures[0] != pictures[1]
+
+
+def test_the_overview_shows_before_and_after_by_class(tmp_path):
+    """Bars are the metric of all rows and the recall of each class; lines what was logged."""
+    right, wrong = (f"<answer>\n{letter}\n</answer>" for letter in "AB")
+    rows = [
+        {"id": str(n), "question": "?", "context": [], "options": ["x", "y"], "answer": "x",
+         "label": label, "explanation": ""}
+        for n, label in enumerate("AAAB")
+    ]  # fmt: skip
+    folder = RunFolder(tmp_path)
+    stages = {}
+    for stage, said in {"before": [wrong] * 4, "after": [right, right, wrong, wrong]}.items():
+        found = [read(row, text, 5, "reasoning") for row, text in zip(rows, said, strict=True)]
+        stages[stage] = Result(compute_metrics(found, METRICS, "accuracy"), found, 0.0)
+    write_evaluation(folder, stages, METRICS, "accuracy", evidently=False)
+    log = MetricsLog(folder)
+    for row in logged(5):
+        log.log(row.pop("step"), row)
+    log.log(5, {"eval_score": 0.5})
+    left, right_axes, score = overview_figure(folder).axes
+    assert [bar.get_height() for bar in left.patches] == pytest.approx(
+        [0.25, 0, 1, 0.75, 2 / 3, 1]  # before: all, A, B; after
+    )
+    assert [label.get_text() for label in left.get_xticklabels()] == ["all\n4", "A\n3", "B\n1"]
+    assert list(right_axes.lines[0].get_ydata()) == [step / 50 for step in range(1, 6)]
+    assert list(score.lines[0].get_ydata()) == [0.5]
+
+
+def test_what_trained_nothing_has_no_overview(tmp_path):
+    assert overview_figure(RunFolder(tmp_path)) is None
