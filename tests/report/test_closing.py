@@ -75,7 +75,8 @@ def test_fewer_tokens_are_no_harm(close):
 
 
 def cells(output: str, metric: str) -> list[str]:
-    (line,) = [line for line in output.splitlines() if line.strip().startswith(metric)]
+    rows = [line for line in output.splitlines() if line.startswith(" ")]  # of the table
+    (line,) = [line for line in rows if line.strip().startswith(metric)]
     return line.strip().removeprefix(metric).split()
 
 
