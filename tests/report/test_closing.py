@@ -75,8 +75,8 @@ def test_fewer_tokens_are_no_harm(close):
 
 
 def cells(output: str, metric: str) -> list[str]:
-    rows = [line for line in output.splitlines() if line.startswith(" ")]  # of the table
-    (line,) = [line for line in rows if line.strip().startswith(metric)]
+    rows = [line.strip() for line in output.splitlines() if "  " in line.strip()]  # of tables
+    (line,) = [line for line in rows if line.startswith(metric)]
     return line.strip().removeprefix(metric).split()
 
 
