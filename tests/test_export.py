@@ -17,10 +17,12 @@ from medgrpo.dataset.medqa_cot import MedQACoT
 from medgrpo.dataset.prompt import Prompt
 from medgrpo.errors import UserError
 from medgrpo.evaluation.export import push
+from medgrpo.metrics.recorded import Evaluation
 from medgrpo.model.base import TINY
 from medgrpo.model.huggingface import HuggingFaceModel
 from medgrpo.model.save import merge
 from medgrpo.model.unsloth_loader import UnslothModel
+from medgrpo.report.model_card import model_card
 from medgrpo.rundir import RunFolder
 
 ANSWER = """
@@ -114,6 +116,23 @@ def test_the_card_says_data_config_results_and_limits(sft_run: Path) -> None:
     for stage in ("before", "after"):
         assert f"{figures[stage]['accuracy']:.3f}" in body
     assert f"{figures['paired'][0]['gained']} rows gained" in body
+    assert "Not\nfor patients" in body
+    assert "derives from medgrpo/tiny (see its card)" in body
+
+
+def test_the_card_takes_the_licence_of_the_base(tmp_path: Path) -> None:
+    """From the base model's own card, where that lies in its folder."""
+    (tmp_path / "README.md").write_text("---\nlicense: llama3.2\n---\n# Llama\n")
+    config = {
+        "dataset": {"_target_": "x.MedQA", "source": "hub", "dataset_id": "a/medqa"},
+        "model": {"_target_": "x.Y", "name_or_path": str(tmp_path)},
+        "trainer": {"_target_": "x.SFT"}, "lora": {},
+    }  # fmt: skip
+    stage = {"n": 1, "n_labelled": 1, "primary_metric": "accuracy", "accuracy": 1.0, "primary": 1.0}
+    _, header, body = model_card(config, Evaluation({"after": stage})).split("---\n", 2)
+    assert yaml.safe_load(header)["license"] == "llama3.2"
+    assert yaml.safe_load(header)["datasets"] == ["a/medqa"]
+    assert "(llama3.2), whose terms hold for it" in body
 
 
 class Hub:
@@ -136,8 +155,10 @@ def test_an_upload_is_private_unless_said_otherwise(
     hub = Hub()
     hub.calls = []
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda: hub)
-    push(RunFolder(tmp_path), "me/model", private=True, merged=True)
-    assert hub.calls == [("me/model", True), ("me/model", "adapter"), ("me/model", "merged_16bit")]
+    folder = RunFolder(tmp_path)
+    push(folder, "me/model", private=True, beside=[folder.merged, folder.gguf])
+    uploaded = [("me/model", name) for name in ("adapter", "merged_16bit", "gguf")]
+    assert hub.calls == [("me/model", True), *uploaded]
 
 
 def test_a_hub_that_refuses_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,4 +169,4 @@ def test_a_hub_that_refuses_is_explained(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda: SimpleNamespace(create_repo=refuse))
     with pytest.raises(UserError, match=r"export\.push_to: me/model"):
-        push(RunFolder(tmp_path), "me/model", private=True, merged=False)
+        push(RunFolder(tmp_path), "me/model", private=True, beside=[])

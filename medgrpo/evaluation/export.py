@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -83,7 +83,8 @@ class Export:
         if made:
             folder.write_json("parity.json", compared.pop("merged", {}) | compared)
         if self.push_to:
-            push(folder, self.push_to, private=self.private, merged=self.merged)
+            folders = [folder.merged] * self.merged + [folder.gguf] * bool(self.gguf)
+            push(folder, self.push_to, private=self.private, beside=folders)
 
 
 def as_gguf(source: ModelSource, folder: RunFolder, kind: GGUFType) -> Path:
@@ -150,8 +151,8 @@ def response_logprobs(policy: Policy, prompt: list[dict[str, str]], response: st
     return logits.log_softmax(dim=-1).gather(1, batch[0, len(ids) :, None])[:, 0].tolist()
 
 
-def push(folder: RunFolder, repository: str, *, private: bool, merged: bool) -> None:
-    """Upload adapter/ (and merged_16bit/ as a folder beside it) to the hub."""
+def push(folder: RunFolder, repository: str, *, private: bool, beside: Sequence[Path]) -> None:
+    """Upload adapter/, and the folders `beside` it as such, to the hub."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
@@ -159,10 +160,8 @@ def push(folder: RunFolder, repository: str, *, private: bool, merged: bool) -> 
     try:
         api.create_repo(repository, private=private, exist_ok=True)
         api.upload_folder(repo_id=repository, folder_path=folder.adapter)
-        if merged:
-            api.upload_folder(
-                repo_id=repository, folder_path=folder.merged, path_in_repo=folder.merged.name
-            )
+        for other in beside:
+            api.upload_folder(repo_id=repository, folder_path=other, path_in_repo=other.name)
     except (HfHubHTTPError, LocalTokenNotFoundError, OSError) as error:
         raise UserError(
             f"export.push_to: {repository} cannot be uploaded to ({error}). Everything is in "

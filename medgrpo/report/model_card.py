@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -24,10 +25,13 @@ def model_card(config: Mapping[str, Any], evaluation: Evaluation) -> str:
     """
     dataset, base = config["dataset"], _base(config["model"])
     method = config["trainer"]["_target_"].rpartition(".")[2]
+    licence, data = _licence(config["model"]), dataset.get("dataset_id")
     header = {
         "base_model": base,
         "library_name": "peft" if config["lora"] else "transformers",
         "tags": ["medgrpo", method.lower(), "medical-question-answering"],
+        **({"license": licence} if licence else {}),
+        **({"datasets": [data]} if dataset.get("source") == "hub" and data else {}),
     }
     shown = ("seed", "dataset", "prompt", "model", "lora", "first_trainer", "trainer", "rewards")
     settings = {key: config[key] for key in shown if config.get(key)}
@@ -40,6 +44,17 @@ def model_card(config: Mapping[str, Any], evaluation: Evaluation) -> str:
 **{WARNING}**
 
 Made with medgrpo by {method} on the {dataset.get("split", "train")} rows of {_source(dataset)}.
+
+## Intended use
+
+Research on how language models answer medical questions, by people who check what they read. Not
+for patients, not in care, and not as the only source of anything.
+
+## Licences
+
+What was trained derives from {base} ({licence or "see its card"}), whose terms hold for it.
+The rows are those of {_source(dataset)}, under its authors' terms, which may not allow every use of
+what is trained on them.
 
 ## Held-out results ({evaluation.after["n"]} rows)
 
@@ -62,6 +77,24 @@ scores well on multiple choice need not help anyone. Unparsed answers count as w
 def _base(model: Mapping[str, Any]) -> str:
     """The base model's name; a model of one's own may have none but its class's."""
     return model.get("name_or_path") or model["_target_"].rpartition(".")[2]
+
+
+def _licence(model: Mapping[str, Any]) -> str | None:
+    """What the base model's own card says, in its folder or the hub's cache; None: no such card."""
+    from huggingface_hub import ModelCard, try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    place = str(model.get("name_or_path") or "")
+    card: Any = Path(place).expanduser() / "README.md"
+    if not card.is_file():
+        try:
+            card = try_to_load_from_cache(place, "README.md", revision=model.get("revision"))
+        except HFValidationError:  # no hub id
+            return None
+    try:
+        return ModelCard.load(card).data.license if isinstance(card, str | Path) else None
+    except (OSError, ValueError):  # no card, or none that can be read
+        return None
 
 
 def _source(dataset: Mapping[str, Any]) -> str:
