@@ -3,6 +3,7 @@
 // are not trusted to be harmless HTML.
 const data = JSON.parse(document.getElementById("data").textContent);
 const { jobs, keys } = data;
+document.body.classList.toggle("many", jobs.length > 30); // thinner lines, which show where most are
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a7a00", "#000000"];
 const byId = (id) => document.getElementById(id);
 const known = (value) => value !== null && value !== undefined;
@@ -119,7 +120,8 @@ function parallel() {
   const y = (share) => height - bottom - share * (height - top - bottom);
   const drawing = element("svg", { viewBox: `0 0 ${width} ${height}`, style: `width:${width}px`, role: "img", "aria-label": "Settings and results of each run" });
   const score = axes.at(-1).name === "score" ? axes.at(-1) : null;
-  for (const job of jobs) {
+  const worth = (job) => (known(job.score) ? job.score * (job.higher_is_better ? 1 : -1) : -Infinity);
+  for (const job of [...jobs].sort((one, other) => worth(one) - worth(other))) { // the best on top
     const points = axes.map((each, index) => (known(each.value(job)) ? [x(index), y(each.at(each.value(job)))] : null)).filter(known);
     const place = score && known(job.score) ? score.at(job.score) : null;
     const shade = known(place) ? 75 - 50 * (job.higher_is_better ? place : 1 - place) : 88;
