@@ -34,6 +34,7 @@ EXTRAS = {
     "vllm": "trainer=grpo_vllm, engine=vllm",
     "sft": "4-bit Adam and fused kernels",
     "slurm": "hydra/launcher=slurm",
+    "gguf": "models from a GGUF file, export=gguf",
     "trackio": "tracking=trackio",
     "workspace": "compare --wandb",
 }

@@ -39,7 +39,7 @@ def gguf_problems(source: ModelSource) -> Iterator[str]:
     from huggingface_hub import hf_hub_download
 
     if not find_spec("gguf"):
-        yield "export.gguf: needs gguf: pip install gguf"
+        yield "export.gguf: needs gguf: pip install -e '.[gguf]'"
     folder = Path(source.weights())
     if not folder.is_dir():
         for name in ("config.json", "tokenizer.json"):

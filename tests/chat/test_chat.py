@@ -4,9 +4,12 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow.parquet as pq
 import pytest
@@ -371,3 +374,44 @@ def test_other_sites_cannot_ask(url):
     assert ask(url, b'{"column": "base", "temperature": -1}', **json_type) == 400
     assert ask(url, b'{"column": "base", "place": 99}', **json_type) == 400
     assert ask(url, b'{"column": "nobody", "question": "?"}', **json_type) == 400
+
+
+class Answers(BaseHTTPRequestHandler):
+    """A server of one answer, which it also takes down what it was asked for."""
+
+    asked: ClassVar[list[dict]] = []
+
+    def do_POST(self):
+        self.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        choice = {
+            "index": 0, "finish_reason": "stop",
+            "message": {"role": "assistant", "content": "Therefore, the answer is (B)."},
+        }  # fmt: skip
+        body = json.dumps({"id": "1", "object": "chat.completion", "choices": [choice]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_served_model_is_asked_at_its_address(runs):
+    """The server's answer, in one column of its own: the run gives prompt, rows and reading."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        engine = ["engine=openai", f"engine.base_url={url}", "engine.served_model=tuned"]
+        session = Session([str(runs / "r-8")], engine)
+        (column,) = session.columns
+        said: list[str] = []
+        answer = session.answer(column, Asked(row=session.rows[0]), on_text=said.append)
+        with pytest.raises(UserError, match="a server answers with one model"):
+            Session([str(runs / "r-4"), str(runs / "r-8")], engine)
+        server.shutdown()
+    assert column.name == f"tuned at {url}"
+    assert (answer["predicted"], "".join(said)) == ("B", answer["response"])
+    (asked,) = Answers.asked
+    assert asked["temperature"] == 0.0
+    assert asked["messages"][-1]["content"].startswith(session.rows[0]["question"])
