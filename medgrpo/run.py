@@ -207,6 +207,7 @@ class Parts:
         dataset = self.dataset if trains else for_testing(self.dataset, self.seen)
         with Phase("reading data"):
             data = dataset.load()
+        self.prompt.show(data["train"])
         if not len(data["train"]) and trains:
             raise UserError("dataset: there are no training rows; trainer=none only evaluates")
         self.evaluation.require_rows(self.metric, data[self.evaluation.split])

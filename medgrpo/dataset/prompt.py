@@ -7,18 +7,22 @@ question contains ({{ braces }}, tags, template syntax) is data and is never eva
 from __future__ import annotations
 
 import json
+import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import takewhile
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import jinja2
+from annotated_types import Ge
 from jinja2 import StrictUndefined, TemplateSyntaxError, meta
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import AfterValidator
 
-from medgrpo.dataset.example import LETTERS, Example
+from medgrpo.dataset.example import LETTERS, Example, gold_text
+from medgrpo.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -56,6 +60,19 @@ class Prompt:
     style: Literal["reasoning", "choice_cot"] = "reasoning"  # how the answer is read
     # of the tokenizer, for example {enable_thinking: false}
     chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
+    shots: Annotated[int, Ge(0)] = 0  # training rows that are shown, answered, before each question
+    shots_seed: int = 0  # which ones
+    examples: list[Example] = field(init=False, repr=False, default_factory=list)
+
+    def show(self, train: Sequence[Example]) -> None:
+        """Draw the `shots` rows that every prompt begins with. UserError where there are too few.
+
+        The same for the same training rows and seed, whatever is asked.
+        """
+        if self.shots > (there := len(train)):
+            raise UserError(f"prompt.shots: {self.shots} of {there} training rows; show fewer")
+        places = random.Random(self.shots_seed).sample(range(len(train)), self.shots)
+        self.examples = [train[place] for place in places]
 
     def messages(self, row: Example) -> list[dict[str, str]]:
         """The messages of one row: system (unless empty) and user.
@@ -70,7 +87,19 @@ class Prompt:
         theirs = [said.pop(0)["content"]] if said and said[0]["role"] == "system" else []
         system = "\n\n".join(filter(None, [_compiled(self.system).render(fields).strip(), *theirs]))
         user = {"role": "user", "content": _compiled(self.user).render(fields).strip()}
-        return [*[{"role": "system", "content": system}] * bool(system), *said, user]
+        shown = [turn for one in self.examples for turn in self._shown(one)]
+        return [*[{"role": "system", "content": system}] * bool(system), *shown, *said, user]
+
+    def _shown(self, row: Example) -> list[dict[str, str]]:
+        """A training row as a turn that was answered as it should be."""
+        fields = {**row, "letters": LETTERS, "answer_with": self.answer_with}
+        gold, why = gold_text(row), row["explanation"].strip()
+        said = f"<reasoning>\n{why}\n</reasoning>\n<answer>\n{gold}\n</answer>"
+        if self.style == "choice_cot":
+            letter, _, text = gold.partition(") ") if row["options"] else ("", "", gold)
+            said = f"{why}\nThe answer is {f'({letter}) ' if letter else ''}{text}.".strip()
+        asked = _compiled(self.user).render(fields).strip()
+        return [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
 
     def prefilled(self, tokenizer: PreTrainedTokenizerBase) -> str:
         """What the chat template has already written of every response: mostly "".

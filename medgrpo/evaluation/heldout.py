@@ -24,7 +24,9 @@ from medgrpo.dataset.prompt import Prompt
 from medgrpo.errors import UserError
 from medgrpo.evaluation.answering import Answered, ask
 from medgrpo.evaluation.engines.base import Decoding, Engine, Generation
+from medgrpo.evaluation.likelihood import note_logprobs
 from medgrpo.evaluation.rewarded import grade, reward
+from medgrpo.evaluation.shuffled import note_shuffled, shuffle
 from medgrpo.metrics.base import Metric, require_rows, row_value
 from medgrpo.metrics.compute import compute_metrics
 from medgrpo.metrics.prediction import Prediction, read
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 log = logging.getLogger(__name__)
+
+_ONCE: Any = {"samples": 0, "shuffles": 0, "option_logprobs": False}  # each row is asked once
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,8 @@ class HeldOut:
     split: Literal["test", "validation"] = "test"  # which one the run passes in
     validation_limit: Annotated[int, Ge(0)] | None = None  # rows; None: as many as are tested on
     samples: Annotated[int, Ge(0)] = 0  # further answers a row, sampled, for maj@k
+    shuffles: Annotated[int, Ge(0)] = 0  # further answers a row, its options in other orders
+    option_logprobs: bool = False  # how likely each option's label is, directly after the prompt
     temperature: Annotated[float, Gt(0)] = 0.7  # of the samples
     reward_rows: Annotated[int, Ge(0)] | None = 20  # first rows that rewards score, too; None: all
     evidently: bool = False  # also write Evidently's HTML report of tuned against base
@@ -123,7 +129,7 @@ class HeldOut:
     def on_validation(self, tested: int) -> HeldOut:
         """The same on rows of validation, without samples: what a setting may be chosen by."""
         limit = tested if self.validation_limit is None else self.validation_limit
-        return replace(self, split="validation", limit=limit, samples=0, reward_rows=0)
+        return replace(self, split="validation", limit=limit, reward_rows=0, **_ONCE)
 
     def require_rows(self, metric: Metric, rows: Dataset) -> None:
         """UserError where there is nothing to evaluate, or nothing that `metric` is about."""
@@ -166,10 +172,8 @@ class HeldOut:
         metric = metrics[primary_metric]
 
         def value(place: int, answer: Generation) -> float | None:
-            text = prefilled + answer.text
-            return row_value(
-                metric, read(rows[place], text, 0, prompt.style, truncated=answer.truncated)
-            )
+            text, cut = prefilled + answer.text, answer.truncated
+            return row_value(metric, read(rows[place], text, 0, prompt.style, truncated=cut))
 
         asking = partial(self._answers, engine, policy, prompt)
         greedy, cached, saved = asking(messages, measure=metric.label or metric.name, value=value)
@@ -186,6 +190,13 @@ class HeldOut:
             )
             for i, (row, answer) in enumerate(zip(rows, greedy, strict=True))
         ]
+        if self.shuffles:
+            asked = shuffle(rows, self.shuffles)
+            again = asking([prompt.messages(one.row) for one in asked], name="options shuffled")
+            note_shuffled(predictions, asked, again.answers, prompt.style, prefilled)
+        if self.option_logprobs:
+            likely = partial(engine.option_logprobs, policy, batch_size=self.batch_size)
+            note_logprobs(predictions, rows, prompt, likely)
         graded = grader and any(row.get("rubric") for row in rows)
         facts = {"grader": grade(grader, rows, predictions)} if grader and graded else {}
         if answered_by := getattr(engine, "answered_by", None):
@@ -211,7 +222,7 @@ class HeldOut:
     ) -> Scorer:
         """What scores greedy answers to the first `limit` rows, without samples and rewards."""
         reading: Any = {"prompt": prompt, "metrics": metrics, "primary_metric": primary_metric}
-        plain = replace(self, samples=0, answer_cache=None)  # the weights are new each time
+        plain = replace(self, answer_cache=None, **_ONCE)  # the weights are new each time
         evaluate = partial(plain, policy, engine=engine, grader=grader, **reading)
         return Scorer(evaluate, metrics[primary_metric], prompt.style, self.limit)
 
@@ -234,5 +245,6 @@ class HeldOut:
             temperature=temperature,
             chat_template_kwargs=prompt.chat_template_kwargs,
         )
-        name = f"evaluating ({self.split})" if not temperature else f"sampling ({self.split})"
+        doing = shown.pop("name", "sampling" if temperature else "evaluating")
+        name = f"{doing} ({self.split})"
         return ask(engine, policy, messages, decoding, name=name, cache=self.answer_cache, **shown)

@@ -28,6 +28,9 @@ class Prediction(TypedDict):
     votes: list[str | None]  # what further, sampled responses answer; [] without samples
     rewards: dict[str, float | None]  # of the response, by name; None: not scored, no verdict
     criteria: NotRequired[str | None]  # of its rubric, graded; None: none (metrics/rubric.py)
+    orders: NotRequired[list[str]]  # of its options, asked as well: "CAB", C stood first
+    shuffled: NotRequired[list[str | None]]  # what was chosen in each, as the row's own letter
+    option_logprobs: NotRequired[list[float] | None]  # of the labels, in nats; None: no such row
 
 
 def read(

@@ -145,6 +145,13 @@ class Evaluation:
             found.append(f"Graded by {grader['judge']}{stand_in}: {way}{own}")
         return found
 
+    @property
+    def preferences(self) -> list[str]:
+        """What the last stage's model picks options by, besides what they say; [] for nothing."""
+        details = [value for key, value in self.after.items() if key.endswith("_details")]
+        named = [one for detail in details for one in detail.get("preferences", [])]
+        return [f"Chosen more often than chance explains: {one}" for one in named]
+
     def spec(self, metric: str) -> MetricSpec:
         """How a metric is shown and compared, also one of a run that did not record it."""
         column = "correct" if metric == "accuracy" else metric

@@ -52,17 +52,17 @@ def preflight(
     """
     problems: list[str] = []
     missing: list[str] = []
-    written = SPARE_DISK
+    written, key = SPARE_DISK, "export.merged" if merged else "export.gguf"
     if isinstance(model, ModelSource):
         shape, missing = _shape(model)
         problems += [*_loader(model, lora), *missing, *_weights(shape, model, lora, loads)]
         if (merged or gguf) and shape:
             written += shape.parameters * (2 * merged + 6 * gguf)  # in float32, before it is a file
-            problems += _merging(shape, model)
+            problems += _merging(shape, model, key)
             problems += gguf_problems(model) if gguf else ()
     elif merged or gguf:
         problems.append(
-            f"export: {type(model).__name__} does not say where its weights lie; make it a "
+            f"{key}: {type(model).__name__} does not say where its weights lie; make it a "
             "medgrpo.model.base.ModelSource, or choose export=adapter"
         )
     if dataset_id and not missing and not cached_dataset(dataset_id):
@@ -92,8 +92,8 @@ def _weights(
         yield from _memory(shape, model, lora, loads)
 
 
-def _merging(shape: Shape, model: ModelSource) -> Iterator[str]:
-    """Whether the base, in float32 and on the CPU, has room at the end of the run.
+def _merging(shape: Shape, model: ModelSource, key: str) -> Iterator[str]:
+    """Whether, for `key`, the base, in float32 and on the CPU, has room at the end of the run.
 
     Trained from Unsloth's own 4-bit copy, it has to be downloaded for that in 16 bit.
     """
@@ -102,7 +102,7 @@ def _merging(shape: Shape, model: ModelSource) -> Iterator[str]:
     needed, there = shape.parameters * 4, psutil.virtual_memory().total
     if needed > there:
         yield (
-            f"export: merging takes {needed / GB:.1f} GB of memory (the base in float32, on "
+            f"{key}: merging takes {needed / GB:.1f} GB of memory (the base in float32, on "
             f"the CPU), and this machine has {there / GB:.1f}; choose export=adapter and merge on "
             "a larger one"
         )

@@ -77,6 +77,7 @@ def _lines(folder: RunFolder, evaluation: Evaluation) -> Iterator[str]:
     if evaluation.cuts:
         yield evaluation.cuts
     yield from evaluation.sources
+    yield from evaluation.preferences
     details = evaluation.after.get("rubric_score_details") or {}
     for tag, one in details.get("tags", {}).items():
         yield f"  {tag:<40}{one['score']:.3f}  ({one['n']} rows)"

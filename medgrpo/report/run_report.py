@@ -95,6 +95,7 @@ def _held_out(folder: RunFolder) -> dict[str, Any]:
         "stages": evaluation.stages,
         "pairs": evaluation.paired,
         "finding": evaluation.finding,
+        "preferences": evaluation.preferences,
         "cuts": evaluation.cuts,
         "sources": evaluation.sources,
         "counts": evaluation.counts,

@@ -27,6 +27,10 @@ GIVEN = {  # what these choices leave to the user
     ("engine", "recorded"): ["trainer=none", "engine.path=x.jsonl"],
     ("metrics", "bioasq"): ["dataset.primary_metric=bioasq_list_f1"],
     ("metrics", "rubric"): ["dataset.primary_metric=rubric_score", "grader=rubric"],
+    ("metrics", "sampling"): ["dataset.primary_metric=maj_at_4"],
+    ("metrics", "shuffled"): ["dataset.primary_metric=consistency"],
+    ("metrics", "calibration"): ["dataset.primary_metric=ece"],
+    ("metrics", "abstention"): ["dataset.primary_metric=abstention_score"],
     ("metrics", "multi_select"): ["dataset.primary_metric=choice_overlap"],
 }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 from medgrpo.config.schema import Problem
 from medgrpo.dataset.example import Example
+from medgrpo.errors import UserError
 from medgrpo.model.base import Policy
 
 if TYPE_CHECKING:
@@ -84,6 +85,25 @@ class Engine(Protocol):
         UserError where no answer can be had: a missing one would look like a wrong one.
         """
 
+    def option_logprobs(
+        self,
+        policy: Policy,
+        prompts: Sequence[list[dict[str, str]]],
+        labels: Sequence[Sequence[str]],
+        *,
+        lead: str,
+        batch_size: int,
+        chat_template_kwargs: dict[str, Any],
+    ) -> list[list[float]]:
+        """The log-probability (nats) of each of a prompt's `labels` after the prompt and `lead`.
+
+        That of all its tokens, where a label has several. Raises UserError where the engine has
+        none.
+        """
+        raise UserError(
+            "evaluation.option_logprobs: this engine gives none; engine=transformers does"
+        )
+
     def stream(
         self,
         policy: Policy,
@@ -108,12 +128,16 @@ def prompt_ids(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[list[dict[str, str]]],
     chat_template_kwargs: dict[str, Any],
+    lead: str = "",
 ) -> list[list[int]]:
-    """The token ids of each prompt, by the policy's own template, up to where the answer starts."""
+    """The token ids of each prompt, by the policy's own template, up to where the answer starts.
+
+    `lead` is the start of the answer.
+    """
     texts = [
         tokenizer.apply_chat_template(
             prompt, tokenize=False, add_generation_prompt=True, **chat_template_kwargs
         )
         for prompt in prompts
     ]
-    return [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    return [tokenizer(text + lead, add_special_tokens=False)["input_ids"] for text in texts]

@@ -21,6 +21,7 @@ from medgrpo.evaluation.engines.base import (
     OnText,
     prompt_ids,
 )
+from medgrpo.evaluation.likelihood import label_logprobs
 from medgrpo.model.base import Policy
 
 if TYPE_CHECKING:
@@ -56,6 +57,21 @@ class TransformersEngine(Engine):
                 answers |= new
                 on_answers(new)
         return [answers[index] for index in range(len(prompts))]
+
+    def option_logprobs(
+        self,
+        policy: Policy,
+        prompts: Sequence[list[dict[str, str]]],
+        labels: Sequence[Sequence[str]],
+        *,
+        lead: str,
+        batch_size: int,
+        chat_template_kwargs: dict[str, Any],
+    ) -> list[list[float]]:
+        """As `Engine.option_logprobs`."""
+        ids = prompt_ids(policy.tokenizer, prompts, chat_template_kwargs, lead)
+        with _evaluating(policy.model):
+            return label_logprobs(policy, ids, labels, batch_size)
 
     def stream(
         self,
