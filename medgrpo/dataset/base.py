@@ -29,6 +29,7 @@ from medgrpo.dataset.hygiene import (
 from medgrpo.dataset.parsing import BATCH, RecordParser, Unlabelled
 from medgrpo.dataset.read import read_batches, read_records
 from medgrpo.dataset.record import Record
+from medgrpo.dataset.retrieval import with_passages
 from medgrpo.dataset.rows import dataset, reorder, schema, without_notes
 from medgrpo.dataset.rubric import as_read as rubric_as_read
 from medgrpo.dataset.splits import carve, find_files, given_files
@@ -93,6 +94,9 @@ class MedicalDataset(RecordParser, Benchmark):
     balance: bool = False  # as many training rows of each label as of the rarest
     drop_limit: Annotated[float, Interval(gt=0, le=1)] = 0.25  # share of a file's rows, see below
     shown_rows: Annotated[int, Ge(0)] = SHOWN  # training rows in the log
+    retrieval: Literal["bm25"] | None = None  # passages of a corpus instead of the rows' own
+    corpus: str | None = None  # its file or folder: .jsonl with a text a line, or .txt
+    passages: Annotated[int, Ge(1)] = 5  # of it in each context
     whole: bool = False  # all rows of a file are the test split: none is carved
 
     @property
@@ -119,6 +123,8 @@ class MedicalDataset(RecordParser, Benchmark):
         splits["train"] = self._choose(splits["train"])
         if line := balance_line(splits["train"], splits["test"]):
             log.info("dataset: %s", line)
+        if self.retrieval:
+            splits = with_passages(splits, self.corpus, self.passages)
         counts = ", ".join(f"{len(rows)} {split}" for split, rows in splits.items())
         log.info("dataset: %s from %s: %s rows", self.name, self.source, counts)
         for row in splits["train"].slice(0, self.shown_rows).to_pylist():

@@ -35,6 +35,7 @@ EXTRAS = {
     "sft": "4-bit Adam and fused kernels",
     "slurm": "hydra/launcher=slurm",
     "gguf": "models from a GGUF file, export=gguf",
+    "retrieval": "dataset.retrieval=bm25",
     "trackio": "tracking=trackio",
     "workspace": "compare --wandb",
 }
