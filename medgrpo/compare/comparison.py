@@ -50,7 +50,7 @@ class Comparison:
     def rows(self) -> list[dict[str, Any]]:
         """A flat row a run, None for what is not known: the columns of comparison.csv."""
         rewards = sorted({name for job in self.jobs for name in job.effective})
-        sets = self.sets
+        sets, more = self.sets, list(dict.fromkeys(key for job in self.jobs for key in job.more))
         return [
             {
                 "rank": rank,
@@ -67,6 +67,7 @@ class Comparison:
                 "validation_score": job.selection,
                 "validation_rows": job.selection_rows,
                 **{f"suite/{name}": job.suite.get(name) for name in sets},
+                **{f"metric/{label}": job.more.get(label) for label in more},
                 "unparsed_rate": job.unparsed_rate,
                 "reward": job.reward,
                 **{f"effective_weight.{name}": job.effective.get(name) for name in rewards},

@@ -72,6 +72,7 @@ function ranking() {
     ...(jobs.some((job) => known(job.validation_score)) ? [{ label: "validation", value: (job) => job.validation_score, show: (job) => number(job.validation_score, job.digits), number: true }] : []),
     { label: "score", value: (job) => job.score, show: (job) => number(job.score, job.digits), number: true },
     { label: "95 % interval", value: (job) => job.score_low, show: (job) => span(job.score_low, job.score_high), number: true },
+    ...[...new Set(jobs.flatMap((job) => Object.keys(job.more)))].map((label) => ({ label, value: (job) => job.more[label], show: (job) => number(job.more[label]), number: true })),
     { label: "unparsed", value: (job) => job.unparsed_rate, show: (job) => percent(job.unparsed_rate), number: true },
     { label: "reward", value: (job) => job.reward, show: (job) => number(job.reward), number: true },
     { label: "judge $", value: (job) => job.judge_cost, show: (job) => number(job.judge_cost, 2), number: true },

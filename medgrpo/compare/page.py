@@ -77,7 +77,7 @@ def _data(comparison: Comparison) -> dict[str, Any]:
         "jobs": [
             row
             | {"values": {key: value_of(job, key) for key in comparison.keys}}
-            | {"digits": job.spec.digits, "effective": job.effective}
+            | {"digits": job.spec.digits, "effective": job.effective, "more": job.more}
             | {"asked": _asked(job)}
             | {"steps": job.steps, "curves": {k: _rounded(v) for k, v in job.curves.items()}}
             for job, row in zip(jobs, comparison.rows(), strict=True)

@@ -51,6 +51,7 @@ class RunRecord:
     judge_cost: float | None = None  # US dollars
     wall_seconds: float | None = None
     suite: dict[str, float | None] = field(default_factory=dict)  # score by set, and `macro`
+    more: dict[str, float | None] = field(default_factory=dict)  # metrics asked for, by label
     effective: dict[str, float] = field(default_factory=dict)  # weight by reward, last tenth
     steps: list[int] = field(default_factory=list)  # of the curves
     curves: dict[str, list[float | None]] = field(default_factory=dict)
@@ -131,10 +132,9 @@ def _read_run(path: Path) -> RunRecord:
     job.score = summary.get("score", after.get("primary"))
     job.interval = after.get(f"{job.metric}_interval")
     job.rows, job.unparsed_rate = after.get("n"), after.get("unparsed_rate")
-    chosen_by = evaluation.selection
+    chosen_by, job.choosing_rows = evaluation.selection, evaluation.selection.get("n_choosing")
     job.selection, job.selection_rows = chosen_by.get("primary"), chosen_by.get("n")
-    job.choosing_rows = chosen_by.get("n_choosing")
-    job.suite = suite_scores(read_suite(folder))
+    job.suite, job.more = suite_scores(read_suite(folder)), evaluation.more
     job.judge_cost = ((summary.get("judge") or {}).get("total") or {}).get("cost")
     job.wall_seconds = summary.get("wall_seconds")
     _add_curves(job, read_log(folder.metrics))

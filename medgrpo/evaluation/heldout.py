@@ -109,6 +109,7 @@ class HeldOut:
     samples: Annotated[int, Ge(0)] = 0  # further answers a row, sampled, for maj@k
     shuffles: Annotated[int, Ge(0)] = 0  # further answers a row, its options in other orders
     option_logprobs: bool = False  # how likely each option's label is, directly after the prompt
+    option_lead: str | None = None  # and this text; None: an answer's start, by the prompt's style
     temperature: Annotated[float, Gt(0)] = 0.7  # of the samples
     reward_rows: Annotated[int, Ge(0)] | None = 20  # first rows that rewards score, too; None: all
     evidently: bool = False  # also write Evidently's HTML report of tuned against base
@@ -118,9 +119,7 @@ class HeldOut:
     in_domain: list[str] | None = None  # sets like the training rows; None: the one trained on
 
     def prompt_budget(self, model: Any, trained: int, engine: Engine | None = None) -> int:
-        """Tokens that a held-out prompt has at most: a benchmark's evidence is not cut to the
-        `trained` ones of a training prompt. No limit where `engine` asks no model.
-        """
+        """Tokens of a held-out prompt: `trained`, or all that there is room for. No model: any."""
         if not getattr(engine, "asks", True):
             return sys.maxsize
         room = getattr(model, "max_seq_length", 0) - self.max_new_tokens
@@ -196,7 +195,7 @@ class HeldOut:
             note_shuffled(predictions, asked, again.answers, prompt.style, prefilled)
         if self.option_logprobs:
             likely = partial(engine.option_logprobs, policy, batch_size=self.batch_size)
-            note_logprobs(predictions, rows, prompt, likely)
+            note_logprobs(predictions, rows, prompt, likely, self.option_lead)
         graded = grader and any(row.get("rubric") for row in rows)
         facts = {"grader": grade(grader, rows, predictions)} if grader and graded else {}
         if answered_by := getattr(engine, "answered_by", None):

@@ -29,18 +29,23 @@ def note_logprobs(
     rows: Sequence[Example],
     prompt: Prompt,
     likely: Callable[..., list[list[float]]],
+    lead: str | None = None,
 ) -> None:
     """Write into the predictions how likely the labels are, of rows with one right option.
 
-    `likely` is an engine's `option_logprobs` with a policy.
+    `likely` is an engine's `option_logprobs` with a policy, `lead` what stands between prompt and
+    label (None: by the prompt's style). A space at its end belongs to the label, as in " A": that
+    is how tokenizers have it, and lm-evaluation-harness.
     """
+    text = LEADS[prompt.style] if lead is None else lead
+    spaces = " " * (len(text) - len(text.rstrip(" ")))
     choices = [labels_of(row) for row in rows]
     asked = [place for place, labels in enumerate(choices) if labels]
     with Phase(f"log-probabilities of options ({len(asked)} rows)"):
         found = likely(
             [prompt.messages(rows[place]) for place in asked],
-            [choices[place] for place in asked],
-            lead=LEADS[prompt.style],
+            [[spaces + label for label in choices[place]] for place in asked],
+            lead=text.removesuffix(spaces),
             chat_template_kwargs=prompt.chat_template_kwargs,
         )
     for prediction in predictions:

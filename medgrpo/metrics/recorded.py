@@ -8,8 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from typing import Any, NamedTuple
 
+import yaml
+
+from medgrpo.config.provenance import CONF
 from medgrpo.metrics.base import Metric, column_of
 from medgrpo.rundir import RunFolder
 
@@ -146,6 +150,16 @@ class Evaluation:
         return found
 
     @property
+    def more(self) -> dict[str, float | None]:
+        """The last stage's metrics beyond the standard ones and the primary one, by label."""
+        usual = {*_standard(), self.after.get("primary_metric")}
+        return {
+            spec.label: self.after.get(name)
+            for name, spec in self.metrics.items()
+            if name not in usual and self.after.get(name) is not None
+        }
+
+    @property
     def preferences(self) -> list[str]:
         """What the last stage's model picks options by, besides what they say; [] for nothing."""
         details = [value for key, value in self.after.items() if key.endswith("_details")]
@@ -168,6 +182,12 @@ class Evaluation:
             if name == primary or (not repeats and any(value is not None for value in values)):
                 intervals = [stage.get(f"{name}_interval") for stage in self.stages.values()]
                 yield Line(spec.label, spec.digits, values, intervals if any(intervals) else [])
+
+
+@cache
+def _standard() -> set[str]:
+    """What every run measures."""
+    return set(yaml.safe_load((CONF / "metrics" / "standard.yaml").read_text(encoding="utf-8")))
 
 
 def format_number(value: float | None, digits: int = 3, missing: str = "–") -> str:

@@ -1,5 +1,7 @@
 """comparison.html in a real browser, driven through the DevTools protocol."""
 
+import json
+
 import pytest
 from browser import Page
 from synthetic_runs import make_run, make_sweep
@@ -121,3 +123,21 @@ def test_curves_are_coloured_by_what_is_chosen(page):
     assert legend == ["8", "16", "32"]
     drawn = "document.querySelectorAll('#curves figure:first-child path.run')"
     assert len(set(page.run(f"[...{drawn}].map(p => p.getAttribute('stroke'))"))) == 2
+
+
+def test_metrics_that_were_asked_for_have_columns(browser, tmp_path):
+    """Of those runs that have them; a sweep without looks as before."""
+    sweep = make_sweep(tmp_path / "ranks")
+    main([str(sweep)])
+    browser.open((sweep / "comparison.html").as_uri(), 1400)
+    plain = browser.run("document.querySelectorAll('#ranking th').length")
+    run = make_run(sweep / "robust", rank=2)
+    evaluation = json.loads(run.evaluation.read_text())
+    evaluation["metrics"] = {"consistency": {"label": "same in all orders", "digits": 3}}
+    evaluation["after"]["consistency"] = 0.475
+    run.evaluation.write_text(json.dumps(evaluation))
+    main([str(sweep)])
+    browser.open((sweep / "comparison.html").as_uri(), 1400)
+    assert browser.run("document.querySelectorAll('#ranking th').length") == plain + 1
+    assert "0.475" in browser.run("document.getElementById('ranking').textContent")
+    assert "metric/same in all orders" in (sweep / "comparison.csv").read_text()

