@@ -436,7 +436,7 @@ def test_help_fits_a_screen_and_a_half(medgrpo):
     assert max(map(len, lines)) <= 80
     groups = ["dataset: bioasq, ", "lora: ", "rewards: formats, judges", "trainer: dr_grpo, grpo"]
     groups += [
-        "metrics: bioasq, multi_select, rubric, standard",
+        "metrics: abstention, bioasq, calibration, multi_select, rubric, sampling,",
         "dataset.primary_metric=KEY     one of accuracy, ",
     ]
     for part in [*groups, "--cfg job", "--info defaults", "-sc install=bash", "Exit codes"]:
