@@ -30,7 +30,7 @@ def test_it_runs_on_a_run_folder(sft_run: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("file", sorted(NOTEBOOK.parent.glob("*.ipynb")), ids=lambda f: f.stem)
 def test_it_is_kept_with_small_outputs_of_an_embedded_run(file: Path) -> None:
-    """To be looked at without running it; and no error, nor a path of somebody's machine, is in it."""
+    """To be looked at without running it; no error and no path of somebody's machine is in it."""
     text = file.read_text()
     outputs = [one for cell in json.loads(text)["cells"] for one in cell.get("outputs", [])]
     assert any("image/png" in output.get("data", {}) for output in outputs)

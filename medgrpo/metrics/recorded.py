@@ -108,7 +108,9 @@ class Evaluation:
             return ""
         spec = self.spec(after["primary_metric"])
         label = spec.label[0].upper() + spec.label[1:]
-        value, rows = format_number(after["primary"], spec.digits), f"{self.counts} held-out rows"
+        n, about = after["n"], after.get("n_primary", after["n"])
+        rows = f"{n if n == about else f'{about} of {n}'} held-out rows"
+        value = format_number(after["primary"], spec.digits)
         pair = next((one for one in self.paired if one["to"] == "after"), {})
         if not pair or pair["difference"] is None or not pair.get("interval"):
             interval = after.get(f"{after['primary_metric']}_interval")
