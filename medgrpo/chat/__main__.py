@@ -91,10 +91,12 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _page(session: Session, args: argparse.Namespace) -> None:
-    from medgrpo.chat.server import serve
+    from medgrpo.chat.server import LOCAL, serve
 
     def started(url: str) -> None:
         print(f"{url}  (Ctrl-C ends it)", flush=True)
+        if args.host not in LOCAL:
+            print("Whoever reaches this port may ask: there is no password.", flush=True)
         if args.open:
             webbrowser.open(url)
 

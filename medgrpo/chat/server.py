@@ -176,6 +176,9 @@ class Server:
                 await _line(response, {"answer": answering.result()})
             except UserError as error:
                 await _line(response, {"error": str(error)})
+            except RuntimeError as error:  # torch's: no memory left, a device that is gone
+                log.exception("no answer of %s", column.name)
+                await _line(response, {"error": f"{type(error).__name__}: {error}"})
             finally:
                 gone = True
                 await asyncio.wait([answering])

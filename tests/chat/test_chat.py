@@ -220,6 +220,8 @@ def slowly(column, asked, on_text=lambda text: None, stopped=lambda: False):
         time.sleep(0.02)
         on_text(text)
     found = answer(column, asked, told, stopped)
+    if "broken" in asked.row["question"]:
+        raise RuntimeError("no memory left")
     if "hostile" in asked.row["question"]:
         on_text({hostile!r})
         found["response"] += {hostile!r}
@@ -341,6 +343,17 @@ def test_what_a_model_writes_is_never_markup(page):
     assert all(text.endswith(HOSTILE) for text in texts(page))
     assert page.run("document.title") == "medgrpo chat"
     assert page.run("document.querySelectorAll('#columns img, #columns script').length") == 0
+
+
+def test_a_model_that_fails_is_told_and_can_be_asked_again(page):
+    click(page, "#clear")
+    fill(page, "question", "a broken question")
+    click(page, "#ask")
+    until(page, "document.getElementById('error').textContent.includes('no memory left')")
+    fill(page, "question", "another?")
+    click(page, "#ask")
+    until(page, "document.querySelectorAll('.column')[2].innerText.includes('answer read')")
+    assert page.run("document.getElementById('error').textContent") == ""
 
 
 def test_an_edited_row_has_no_gold_answer(page):
