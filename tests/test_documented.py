@@ -105,6 +105,8 @@ def test_a_documented_command_runs(tmp_path, argv):
     record = {"CONTEXTS": ["One."], "final_decision": "yes", "LONG_ANSWER": "So it is."}
     records = {str(i): {"QUESTION": f"Does {i}?", **record} for i in range(80)}
     (tmp_path / "ori_pqal.json").write_text(json.dumps(records))
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "notes.txt").write_text("Aspirin thins blood.\n\nSo does warfarin.")
     kind = "SFT" if "trainer=sft" in argv else "none" if "trainer=none" in argv else "GRPO"
     typed = {arg.partition("=")[0] for arg in argv}
     short = [arg for arg in SHORT[kind] if arg.partition("=")[0] not in typed]
