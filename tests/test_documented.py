@@ -32,6 +32,7 @@ ELSEWHERE = (
     "model=smollm2",
     "--config-dir",
     "dataset=mmlu_medical",
+    "engine.path=",
 )
 
 
