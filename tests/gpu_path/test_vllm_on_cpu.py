@@ -9,6 +9,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import ROOT
 from gpu_path.environments import answers, python_of, run
@@ -54,6 +55,19 @@ def test_it_answers_as_transformers_does(vllm, tmp_path):
     vllm(tmp_path, "trainer=none", "engine=vllm", "output_dir=vllm")
     assert answers(tmp_path / "vllm") == answers(tmp_path / "transformers")
     assert len(answers(tmp_path / "vllm")) == 32
+
+
+def test_options_are_as_likely_as_transformers_says(vllm, tmp_path):
+    asked = ["trainer=none", "evaluation.option_logprobs=true", "metrics=[standard,calibration]"]
+    vllm(tmp_path, *asked, "output_dir=transformers")
+    vllm(tmp_path, *asked, "engine=vllm", "output_dir=vllm")
+    logs = [
+        [one for row in pd.read_parquet(tmp_path / name / "predictions.parquet")["option_logprobs"]
+         for one in row]
+        for name in ("transformers", "vllm")
+    ]  # fmt: skip
+    assert len(logs[0]) == 32 * 4
+    assert logs[1] == pytest.approx(logs[0], abs=1e-3)
 
 
 def test_probabilities_of_vllm_are_the_models(trained):

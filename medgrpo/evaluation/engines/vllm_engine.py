@@ -88,6 +88,47 @@ class VLLMEngine(Engine):
         on_answers(dict(enumerate(answers)))
         return answers
 
+    def option_logprobs(
+        self,
+        policy: Policy,
+        prompts: Sequence[list[dict[str, str]]],
+        labels: Sequence[Sequence[str]],
+        *,
+        lead: str,
+        batch_size: int,
+        chat_template_kwargs: dict[str, Any],
+    ) -> list[list[float]]:
+        """As `Engine.option_logprobs`: those of a label's tokens as a part of the prompt."""
+        ids = prompt_ids(policy.tokenizer, prompts, chat_template_kwargs, lead)
+        said = [
+            [policy.tokenizer(label, add_special_tokens=False)["input_ids"] for label in some]
+            for some in labels
+        ]
+        pairs = [(one, label) for one, some in zip(ids, said, strict=True) for label in some]
+        llm = _load(
+            **_base(policy),
+            max_num_seqs=batch_size,
+            max_model_len=max((len(one) + len(label) for one, label in pairs), default=0) + 1,
+            gpu_memory_utilization=self.gpu_memory_utilization,
+        )
+        from vllm import SamplingParams
+
+        with tempfile.TemporaryDirectory() as folder:
+            outputs = llm.generate(
+                [{"prompt_token_ids": [*one, *label]} for one, label in pairs],
+                SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0),
+                use_tqdm=False,
+                lora_request=_adapter(policy, folder),
+            )
+        logs = iter(
+            sum(
+                step[token].logprob
+                for step, token in zip(output.prompt_logprobs[-len(label) :], label, strict=True)
+            )
+            for output, (_, label) in zip(outputs, pairs, strict=True)
+        )
+        return [[next(logs) for _ in some] for some in labels]
+
 
 def _base(policy: Policy) -> dict[str, Any]:
     """The policy's base model in the words of `vllm.LLM`, and room for its adapter."""
