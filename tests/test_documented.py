@@ -33,6 +33,7 @@ ELSEWHERE = (
     "--config-dir",
     "dataset=mmlu_medical",
     "engine.path=",
+    "hydra/launcher=slurm",
 )
 
 
