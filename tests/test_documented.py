@@ -34,6 +34,7 @@ ELSEWHERE = (
     "dataset=mmlu_medical",
     "engine.path=",
     "hydra/launcher=slurm",
+    "launch.nodes=",
 )
 
 
