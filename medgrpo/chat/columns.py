@@ -31,6 +31,7 @@ class Column:
     parts: Parts
     adapter: Path | None = None  # None: the model as it is loaded
     loaded_as: str | None = None  # the adapter's name in the model
+    trained: bool = False  # by its run: what that held out is held out here
     recorded: dict[str, Prediction] = field(default_factory=dict)  # its evaluation's, by row_key
 
 
@@ -74,7 +75,7 @@ def read_columns(
     if not tuned:
         return columns[:1], model
     began = first.cfg.model.get("adapter") is None or not RunFolder(runs[0]).adapter.is_dir()
-    base = Column(BASE, first.cfg, first.parts)
+    base = Column(BASE, first.cfg, first.parts, trained=first.trained)
     base.recorded = _predictions(RunFolder(runs[0]), "before") if began else {}
     for column in tuned:
         with open_dict(column.cfg.model):
@@ -93,7 +94,8 @@ def _column(folder: RunFolder, name: str, typed: Sequence[str], config_dir: str 
         raise UserError(f"{folder.path} has no adapter/ yet: resume={folder.path} finishes the run")
     if adapter is None and isinstance(parts.model, ModelSource):
         adapter = parts.model.adapter_path()
-    return Column(name, cfg, parts, adapter, recorded=_predictions(folder, "after"))
+    trained, recorded = folder.adapter.is_dir(), _predictions(folder, "after")
+    return Column(name, cfg, parts, adapter, trained=trained, recorded=recorded)
 
 
 def _is_adapter(folder: Path) -> bool:

@@ -49,9 +49,11 @@ class Session:
         self._stack = ExitStack()
         self._judged: dict[str, list[JudgedReward]] = {}  # by column, once they are asked for
         self.columns, model = read_columns(runs, typed, config_dir)
-        parts = self.columns[0].parts
-        data = parts.read()
-        seed_everything(self.columns[0].cfg.seed)
+        first, parts = self.columns[0], self.columns[0].parts
+        data = parts.dataset.load() if first.trained else parts.read()
+        for column in self.columns:
+            column.parts.prompt.show(data["train"])
+        seed_everything(first.cfg.seed)
         self.policy: Policy = model.load(None)
         for number, column in enumerate(one for one in self.columns if one.adapter):
             column.loaded_as = f"run{number}" if number else "default"

@@ -119,6 +119,30 @@ def evaluated_answer(session, row) -> str:
     return session.recorded(row)["r-4"]["response"]
 
 
+def test_rows_that_were_trained_on_are_not_held_out(tmp_path):
+    """Of one file, of which the run carved its own test rows; and the shots are the run's."""
+    record = {"CONTEXTS": ["One."], "LONG_ANSWER": "So it is."}
+    records = {
+        str(n): {"QUESTION": f"Does {n}?", "final_decision": "yes" if n % 3 else "no", **record}
+        for n in range(90)
+    }
+    (tmp_path / "rows.json").write_text(json.dumps(records))
+    done = run_medgrpo(
+        tmp_path, "dataset=pubmedqa", "dataset.source=path", f"dataset.path={tmp_path}/rows.json",
+        "dataset.test_ids=null", "trainer.args.max_steps=1", "trainer.validation_rows=0",
+        "rewards=[formats]", "prompt.shots=1", "tracking=local", "output_dir=run",
+        OMP_NUM_THREADS="1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    session = Session([str(tmp_path / "run")], [])
+    known = evaluated(tmp_path / "run", "after")
+    assert 0 < len(known) < 90
+    assert [row["id"] for row in session.rows] == [row["id"] for row in known]
+    answer = session.answer(session.columns[1], Asked(row=session.rows[0]))
+    assert answer["response"] == known[0]["response"]
+    assert len(session.columns[1].parts.prompt.messages(session.rows[0])) == 4
+
+
 def changed(run: Path, to: Path, **overrides: object) -> Path:
     """A copy of a run that records other overrides."""
     shutil.copytree(run, to)
