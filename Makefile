@@ -17,7 +17,7 @@ test: $(VENV)/installed-dev ## install what the tests need and run them
 test-slow: $(VENV)/installed-dev ## the tests that take minutes or extra packages
 	$(PYTHON) -m pytest -m slow
 
-test-gpu-path: $(VENV)/installed-dev ## the real Unsloth and vLLM on a CPU, in environments of their own
+test-gpu-path: $(VENV)/installed-dev ## the real Unsloth, vLLM, llama.cpp and lm-eval on a CPU, in environments of their own
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m slow tests/gpu_path -n 2 --dist loadfile
 
 test-matrix: ## the tests with the newest TRL, transformers and datasets that we take, in a venv of its own
