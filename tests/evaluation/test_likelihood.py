@@ -75,7 +75,9 @@ def test_what_was_asked_for_is_in_the_tables_and_nothing_else(medgrpo, tmp_path)
         assert label not in plain.stdout
         assert label in (tmp_path / "robust" / "report.html").read_text()
         assert label not in (tmp_path / "plain" / "report.html").read_text()
-    assert "Reliability" in (tmp_path / "robust" / "report.html").read_text()
+    page = (tmp_path / "robust" / "report.html").read_text()
+    assert "Reliability" in page
+    assert "surest of: " in page
     columns, more = (
         set(pq.read_schema(tmp_path / name / "predictions.parquet").names)
         for name in ("plain", "robust")
