@@ -26,7 +26,7 @@ from medgrpo.evaluation.export import Export
 from medgrpo.evaluation.heldout import HeldOut, Result
 from medgrpo.evaluation.suite import Suite
 from medgrpo.evaluation.write import write_evaluation
-from medgrpo.metrics.base import Metric, require, require_grader
+from medgrpo.metrics.base import Metric, require, require_answers, require_grader
 from medgrpo.model.base import Model, Policy, seed_everything, warn_of_unused_gpu
 from medgrpo.model.identity import identity
 from medgrpo.model.lora import LoRA
@@ -173,8 +173,8 @@ class Parts:
             evaluation=build(cfg.evaluation),
             metrics={key: build(node, name=key) for key, node in cfg.metrics.items()},
         )
-        metric = require(parts.metrics, parts.dataset.primary_metric)
-        require_grader(metric, given=bool(cfg.grader))
+        require_grader(require(parts.metrics, parts.dataset.primary_metric), given=bool(cfg.grader))
+        require_answers(parts.metrics, parts.evaluation)
         return parts
 
     @property

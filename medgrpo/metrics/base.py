@@ -46,6 +46,7 @@ class RowMetric:
     higher_is_better = True
     binary = False
     for_texts = False
+    asks: str | None = None  # a switch of `evaluation`, without which no row has a value
 
     def __init__(self, *, name: str = "") -> None:
         self.name = name
@@ -99,6 +100,18 @@ def require_grader(metric: Metric, *, given: bool) -> None:
             f"dataset.primary_metric: {metric.name} is computed from verdicts on criteria: add "
             "grader=rubric"
         )
+
+
+def require_answers(metrics: Mapping[str, Metric], evaluation: object) -> None:
+    """UserError where a metric is of answers that `evaluation` does not ask for: see `asks`."""
+    for metric in metrics.values():
+        asks = getattr(metric, "asks", None)
+        if asks and not getattr(evaluation, asks, None) and getattr(evaluation, "limit", None) != 0:
+            value = "true" if asks == "option_logprobs" else "4"
+            raise UserError(
+                f"metrics.{metric.name}: is of answers that nobody asks for: add "
+                f"evaluation.{asks}={value}, or leave it out"
+            )
 
 
 def require_rows(metric: Metric, groups: Collection[str], split: str) -> None:

@@ -23,6 +23,8 @@ _DRAWS = 200  # of the level that a calibrated model has
 class Probabilities(Labelled):
     """Of rows whose options have log-probabilities."""
 
+    asks = "option_logprobs"
+
     def about(self, row: Prediction) -> bool:
         return super().about(row) and bool(row.get("option_logprobs"))
 

@@ -22,6 +22,8 @@ from medgrpo.metrics.table import Labelled
 class Sampled(Labelled):
     """Of rows with sampled answers."""
 
+    asks = "samples"
+
     def __init__(self, *, k: Annotated[int, Ge(1)], name: str = "") -> None:
         super().__init__(name=name)
         self.k = k

@@ -24,6 +24,8 @@ _Z = 2.576  # 99 %
 class Shuffled(Labelled):
     """Of rows that were asked in other orders."""
 
+    asks = "shuffles"
+
     def about(self, row: Prediction) -> bool:
         return super().about(row) and bool(row.get("shuffled"))
 

@@ -93,6 +93,21 @@ def test_what_was_asked_for_is_in_the_tables_and_nothing_else(medgrpo, tmp_path)
     assert set(found["accuracy_shuffled_details"]["picked_by_place"]) == set("ABCD")
 
 
+@pytest.mark.parametrize(
+    ("group", "switch"),
+    [
+        ("sampling", "samples=4"),
+        ("shuffled", "shuffles=4"),
+        ("calibration", "option_logprobs=true"),
+    ],
+)
+def test_a_metric_of_answers_that_nobody_asks_for_is_refused(medgrpo, group, switch):
+    """It would be nowhere, without a word."""
+    done = medgrpo("trainer=none", f"metrics=[standard,{group}]", "output_dir=x")
+    assert done.returncode == 2
+    assert f"is of answers that nobody asks for: add evaluation.{switch}" in done.stderr
+
+
 def test_shots_stand_before_the_question():
     """Answered as the prompt asks for, the same for the same seed; none by default."""
     rows = [
