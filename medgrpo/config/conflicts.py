@@ -174,7 +174,12 @@ def _four_bit(model: dict[str, Any], lora: dict[str, Any] | None) -> Iterator[Pr
 
 def _engine(values: dict[str, Any]) -> Iterator[Problem]:
     """What the engine says of itself that it cannot do."""
-    unsupported = getattr(get_object(values["engine"]["_target_"]), "unsupported", None)
+    kind, asked = get_object(values["engine"]["_target_"]), values["evaluation"]
+    if asked.get("shuffles") and not getattr(kind, "asks", True):
+        yield Problem("evaluation.shuffles", "recorded responses are to the given order; set 0")
+    if asked.get("option_logprobs") and not getattr(kind, "gives_logprobs", False):
+        yield Problem("evaluation.option_logprobs", "this engine gives none; set false")
+    unsupported = getattr(kind, "unsupported", None)
     if unsupported is not None:
         trains = not values["trainer"]["_target_"].endswith(".NoTraining")
         adapter = values["model"].get("adapter") is not None

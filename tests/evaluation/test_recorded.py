@@ -87,6 +87,10 @@ def test_there_is_no_file_and_no_second_response(tmp_path):
 
 
 def test_it_is_not_for_training(medgrpo):
+    done = medgrpo(*ALONE, "engine.path=x.jsonl", "evaluation.shuffles=1")
+    assert "evaluation.shuffles (command line): recorded responses are to the given" in done.stderr
+    done = medgrpo(*ALONE, "engine.path=x.jsonl", "evaluation.option_logprobs=true")
+    assert "evaluation.option_logprobs (command line): this engine gives none" in done.stderr
     done = medgrpo("engine=recorded", "engine.path=x.jsonl")
     assert done.returncode == 2
     assert "add trainer=none" in done.stderr

@@ -54,6 +54,7 @@ class Engine(Protocol):
 
     renders: ClassVar[bool] = True  # by the policy's own chat template; what it opens is read, too
     asks: ClassVar[bool] = True  # a model, which has room for so many tokens
+    gives_logprobs: ClassVar[bool] = False  # see `option_logprobs`
 
     @property
     def answered_by(self) -> str | None:

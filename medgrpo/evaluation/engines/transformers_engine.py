@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from medgrpo.evaluation.engines.base import (
     SEED,
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 @dataclass(kw_only=True)
 class TransformersEngine(Engine):
     """`generate` of transformers, with the weights as they are now."""
+
+    gives_logprobs: ClassVar[bool] = True
 
     def generate(
         self,

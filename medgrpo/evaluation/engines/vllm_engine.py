@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Interval
 
@@ -38,6 +38,8 @@ _adapter_ids = count(1)
 @dataclass(kw_only=True)
 class VLLMEngine(Engine):
     """The policy's base model once more, in vLLM, with the policy's adapter on it."""
+
+    gives_logprobs: ClassVar[bool] = True
 
     gpu_memory_utilization: Annotated[float, Interval(gt=0, lt=1)] = 0.6  # vLLM's share of the GPU
 
