@@ -98,14 +98,17 @@ class Index:
         return cls(bm25s.BM25.load(folder, mmap=True), texts)
 
     def search(self, queries: Sequence[str], count: int) -> list[list[str]]:
-        """The `count` best passages for each query, or all where there are fewer, best first."""
+        """The `count` best passages for each query, the best first; none without a word of it."""
         if not queries:
             return []
         tokens = _tokens(queries)
-        places, _ = self._retriever.retrieve(
+        places, scores = self._retriever.retrieve(
             tokens, k=min(count, len(self.texts)), show_progress=False
         )
-        return [[self.texts[int(place)] for place in row] for row in places]
+        return [
+            [self.texts[int(one)] for one, score in zip(row, worth, strict=True) if score > 0]
+            for row, worth in zip(places, scores, strict=True)
+        ]
 
 
 def _tokens(texts: Sequence[str]) -> Any:
