@@ -31,7 +31,7 @@ from medgrpo.config import accumulation  # noqa: F401  (a resolver of conf/)
 from medgrpo.config.check import check
 from medgrpo.config.compose import Sweep
 from medgrpo.config.foreign import brought, read_yaml
-from medgrpo.config.overrides import choices, quoted, translated
+from medgrpo.config.overrides import choices, key_of, quoted, translated
 from medgrpo.config.provenance import CONF
 from medgrpo.config.signature import is_own
 from medgrpo.config.terminal import printable
@@ -172,7 +172,7 @@ def _parsed(argv: list[str]) -> Namespace:
 
 def _folder_to_resume(args: Namespace) -> str | None:
     """What `resume=` names."""
-    typed = {_key(arg): arg.partition("=")[2] for arg in args.overrides}
+    typed = {key_of(arg): arg.partition("=")[2] for arg in args.overrides}
     folder = typed.get("resume") or "null"
     if folder == "null":
         return None
@@ -186,7 +186,7 @@ def _resumed(argv: list[str], args: Namespace, folder: str) -> list[str]:
 
     The folder of a sweep makes it a sweep again.
     """
-    typed = {_key(arg): arg.partition("=")[2] for arg in args.overrides}
+    typed = {key_of(arg): arg.partition("=")[2] for arg in args.overrides}
     _refuse_other_format(Path(folder))
     sweep = recorded_overrides(folder)
     if sweep is not None:
@@ -210,7 +210,3 @@ def _refuse_other_format(folder: Path) -> None:
                 f"resume: {summary.parent} was written by {writer}, and this is medgrpo "
                 f"{__version__} in format {FORMAT}: resume it with that version, or run it anew"
             )
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0]

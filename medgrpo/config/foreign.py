@@ -18,6 +18,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from medgrpo.config.overrides import key_of
 from medgrpo.config.schema import Problem
 from medgrpo.errors import UserError
 
@@ -64,7 +65,7 @@ def brought(lines: Any, folder: str, typed: Collection[str], *, own: bool = Fals
     if not isinstance(lines, list):
         raise UserError(f"resume: {folder} records no overrides")
     typed = {*typed, "trusted_targets"}
-    lines = [line for line in lines if str(line).lstrip("+~").partition("=")[0] not in typed]
+    lines = [line for line in lines if key_of(str(line)) not in typed]
     for line in lines:
         why = _more_than_a_setting(line)
         if not why and not own and _SENDS.match(line.lstrip("+")):

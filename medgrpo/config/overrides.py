@@ -45,6 +45,11 @@ def shown(key: str) -> str:
     return "output_dir" if key in ("hydra.run.dir", "hydra.sweep.dir") else key
 
 
+def key_of(line: str) -> str:
+    """What an override sets, without its signs: `"++lora.r=8"` -> `"lora.r"`."""
+    return line.lstrip("+~").partition("=")[0]
+
+
 def translated(argv: Sequence[str]) -> Iterator[str]:
     """The command in the words that Hydra needs for three things that users should not need.
 

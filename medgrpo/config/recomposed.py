@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from medgrpo.config import accumulation, check  # noqa: F401  (a resolver and a profile of conf/)
 from medgrpo.config.compose import composed, hydra_with
 from medgrpo.config.foreign import brought, read_yaml
-from medgrpo.config.overrides import read, translated
+from medgrpo.config.overrides import key_of, read, translated
 from medgrpo.config.provenance import TYPED, problem_line
 from medgrpo.config.resumed import changes, settings
 from medgrpo.config.signature import is_own
@@ -35,7 +35,7 @@ def recomposed(folder: Path, typed: Sequence[str], config_dir: str | None = None
     file = folder / ".hydra" / "overrides.yaml"
     if not file.is_file():
         raise UserError(f"{folder} is no run folder (no {file} there)")
-    recorded = brought(read_yaml(file), str(folder), _keys(typed), own=is_own(file))
+    recorded = brought(read_yaml(file), str(folder), set(map(key_of, typed)), own=is_own(file))
     kept = [line for line in recorded if not line.lstrip("+~").startswith(("hydra.", "hydra/"))]
     overrides, problems = read([*kept, *translated(typed)])
     cfg = DictConfig({})
@@ -64,13 +64,9 @@ def differs(
     """
     if not recorded:
         return {}
-    unlike = {*_keys(typed), "model.adapter"}
+    unlike = {*map(key_of, typed), "model.adapter"}
     return {
         key: values
         for key, values in changes(recorded, settings(cfg)).items()
         if key.startswith(_OF_ANSWERS) and key not in unlike
     }
-
-
-def _keys(typed: Sequence[str]) -> set[str]:
-    return {line.lstrip("+~").partition("=")[0] for line in typed}

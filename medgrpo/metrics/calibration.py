@@ -103,16 +103,13 @@ class ExpectedCalibrationError(Probabilities):
     label, higher_is_better = "ECE", False
 
     def aggregate(self, rows: Sequence[Prediction]) -> float:
-        confidences = [max(probabilities(row)) for row in rows]
-        right = [float(_likeliest(row) == _gold(row)) for row in rows]
-        return _ece(confidences, right)
+        return _ece(*_sureness(rows))
 
     def details(self, rows: Sequence[Prediction]) -> dict[str, Any]:
         """`if_calibrated`: the mean ECE of a calibrated model; `bins`: n, confidence, accuracy."""
         import numpy as np
 
-        confidences = [max(probabilities(row)) for row in rows]
-        right = [float(_likeliest(row) == _gold(row)) for row in rows]
+        confidences, right = _sureness(rows)
         draws = np.random.default_rng(0).random((_DRAWS, len(rows))) < np.array(confidences)
         level = float(np.mean([_ece(confidences, draw.astype(float)) for draw in draws]))
         bins = _bins(confidences, right)
@@ -131,6 +128,12 @@ def probabilities(row: Prediction) -> list[float]:
     top = max(logs)
     weights = [math.exp(value - top) for value in logs]
     return [weight / sum(weights) for weight in weights]
+
+
+def _sureness(rows: Sequence[Prediction]) -> tuple[list[float], list[float]]:
+    """Of each row the probability of its likeliest option, and whether that is right (1 or 0)."""
+    right = [float(_likeliest(row) == _gold(row)) for row in rows]
+    return [max(probabilities(row)) for row in rows], right
 
 
 def _logprobs(row: Prediction) -> list[float]:

@@ -90,11 +90,15 @@ class Evaluation:
         return self.stages.get("after", {})
 
     @property
+    def _rows(self) -> tuple[int, int]:
+        """The rows of the last stage, and how many of them the primary metric is about."""
+        return self.after["n"], self.after.get("n_primary", self.after["n"])
+
+    @property
     def counts(self) -> str:
         """The rows of the last stage, and how many of them the primary metric is about."""
-        after = self.after
-        n, about = after["n"], after.get("n_primary", after["n"])
-        label = self.spec(after["primary_metric"]).label
+        n, about = self._rows
+        label = self.spec(self.after["primary_metric"]).label
         return f"{n}" if about == n else f"{n}, {about} of them for {label}"
 
     @property
@@ -108,7 +112,7 @@ class Evaluation:
             return ""
         spec = self.spec(after["primary_metric"])
         label = spec.label[0].upper() + spec.label[1:]
-        n, about = after["n"], after.get("n_primary", after["n"])
+        n, about = self._rows
         rows = f"{n if n == about else f'{about} of {n}'} held-out rows"
         value = format_number(after["primary"], spec.digits)
         pair = next((one for one in self.paired if one["to"] == "after"), {})

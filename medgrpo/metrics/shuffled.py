@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from statistics import fmean, pstdev, stdev
 from typing import Any
 
 from medgrpo.dataset.example import LETTERS
@@ -33,8 +34,8 @@ class Shuffled(Labelled):
 class ShuffledAccuracy(Shuffled):
     """Share of orders in which the right option is chosen, the mean over rows.
 
-    Its details have the worst order of each row, the deviation of the recalls by place, and which
-    preferences show: each is a share of answers over that of chance, with its 99 % lower bound.
+    Its details have the recalls by place with their deviation, and which preferences show: each is
+    a share of answers over that of chance, with its 99 % lower bound.
     """
 
     label = "accuracy, shuffled"
@@ -46,7 +47,6 @@ class ShuffledAccuracy(Shuffled):
     def details(self, rows: Sequence[Prediction]) -> dict[str, Any]:
         """Figures of places, and `preferences`, in words; empty for a model that has none."""
         recalls = recall_by_place(rows)
-        mean = sum(recalls.values()) / len(recalls)
         places, longest = picked_by_place(rows), picked_longest(rows)
         named = [
             f"place {place}: {one['share']:.0%} of the answers, by chance {one['chance']:.0%}"
@@ -61,9 +61,7 @@ class ShuffledAccuracy(Shuffled):
         return {
             "orders": max(len(row["shuffled"]) for row in rows),
             "recall_by_place": recalls,
-            "recall_deviation": math.sqrt(
-                sum((value - mean) ** 2 for value in recalls.values()) / len(recalls)
-            ),
+            "recall_deviation": pstdev(recalls.values()),
             "picked_by_place": places,
             "picked_longest": longest,
             "preferences": named,
@@ -71,7 +69,7 @@ class ShuffledAccuracy(Shuffled):
 
 
 class AllOrdersRight(Shuffled):
-    """Share of rows whose right option is chosen in every order."""
+    """Share of rows whose right option is chosen in every order: the accuracy of the worst ones."""
 
     label, binary = "right in all orders", True
 
@@ -160,11 +158,9 @@ def _excess(
         return {}
     n = len(shares)
     over = [share - one for share, one in zip(shares, chances, strict=True)]
-    mean = sum(over) / n
-    deviation = math.sqrt(sum((one - mean) ** 2 for one in over) / (n - 1))
     return {
-        "share": sum(shares) / n,
-        "chance": sum(chances) / n,
-        "surely_more": mean - _Z * deviation / math.sqrt(n),
+        "share": fmean(shares),
+        "chance": fmean(chances),
+        "surely_more": fmean(over) - _Z * stdev(over) / math.sqrt(n),
         "rows": n,
     }

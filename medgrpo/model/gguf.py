@@ -13,7 +13,7 @@ import os
 import shutil
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from medgrpo.errors import UserError
 
@@ -50,8 +50,9 @@ def read_gguf(file: Path, like: PreTrainedModel) -> PreTrainedModel:
     """What a GGUF file of the same model as `like` holds, on its device and in its precision."""
     from transformers import AutoModelForCausalLM
 
-    inner: Any = like.get_base_model() if hasattr(like, "get_base_model") else like
-    config = deepcopy(inner.config)  # transformers reads no scaled positions of a file
+    from medgrpo.model.shared_prompts import inner_model
+
+    config = deepcopy(inner_model(like).config)  # transformers reads no scaled positions of a file
     config.__dict__.pop("quantization_config", None)
     return AutoModelForCausalLM.from_pretrained(
         file.parent, gguf_file=file.name, config=config, dtype=like.dtype,
