@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from medgrpo.dataset.prompt import Prompt
 from medgrpo.errors import UserError
 from medgrpo.evaluation.engines.base import Engine
 from medgrpo.evaluation.export import Export
-from medgrpo.evaluation.heldout import HeldOut, Result
+from medgrpo.evaluation.heldout import HeldOut, Reading, Result
 from medgrpo.evaluation.suite import Suite
 from medgrpo.evaluation.write import write_evaluation
 from medgrpo.metrics.base import Metric, require, require_answers, require_grader
@@ -38,6 +38,7 @@ from medgrpo.report.model_card import model_card
 from medgrpo.report.plots import plot_run
 from medgrpo.report.run_report import write_report
 from medgrpo.rewards.build import build_grader, build_rewards, open_judge
+from medgrpo.rewards.rubric import require_weights
 from medgrpo.rundir import RunFolder, score_of
 from medgrpo.tracking.base import Tracker
 from medgrpo.tracking.mirror import tracked
@@ -69,7 +70,11 @@ def run(cfg: DictConfig) -> float:
         judging = stack.enter_context(ExitStack())  # ends before the report, which has its bill
         judge = open_judge(cfg, judging, folder)
         rewards = build_rewards(cfg, judge)
-        reading = {**parts.reading, "grader": build_grader(cfg, judge)}
+        reading = Reading(
+            engine=parts.engine, prompt=prompt, metrics=parts.metrics,
+            primary_metric=dataset.primary_metric, grader=build_grader(cfg, judge),
+        )  # fmt: skip
+        require_weights([*rewards, reading.grader], data)
 
         seed_everything(cfg.seed)
         with Phase("loading the model"):
@@ -90,7 +95,6 @@ def run(cfg: DictConfig) -> float:
         tracker: Tracker = build(cfg.tracking)
         stack.enter_context(tracked(tracker, folder, config, **describe(cfg)))
 
-        evaluate: Any = partial(evaluation, **reading)
         rows = data[evaluation.split]
         trainings = parts.trainings(policy, folder)
         suite = Suite.read(
@@ -101,7 +105,7 @@ def run(cfg: DictConfig) -> float:
         )  # fmt: skip
 
         def held_out(stage: str) -> Result:
-            result: Result = evaluate(policy, rows, rewards)
+            result = evaluation(policy, rows, reading, rewards)
             suite.answer(stage, policy, rewards)
             return result
 
@@ -111,14 +115,14 @@ def run(cfg: DictConfig) -> float:
         for stage, (part, place) in trainings.items():
             part.train(Training(
                 policy=policy, data=data, rewards=rewards, prompt=prompt, folder=place,
-                tracker=tracker, seed=cfg.seed, score=evaluation.scorer(policy, **reading),
+                tracker=tracker, seed=cfg.seed, score=evaluation.scorer(policy, reading),
             ))  # fmt: skip
             stages[stage] = held_out(stage)
         result = stages["after"]
 
         selection = parts.selection(
             cfg, result, data["validation"], folder=folder,
-            answer=lambda held_out, rows: held_out(policy, rows, **reading),
+            answer=lambda held_out, rows: held_out(policy, rows, reading),
         )  # fmt: skip
         metric = parts.metric.name
         evaluated = write_evaluation(
@@ -128,11 +132,12 @@ def run(cfg: DictConfig) -> float:
         suite.write(folder)
         if trainings:
             export: Export = build(cfg.export)
+            ungraded = replace(reading, grader=None)
             with Phase("saving and exporting"):
                 save_policy(policy, folder.adapter, model_card(config, evaluated))
                 export(
                     parts.model, policy, folder, rows, result,
-                    evaluate=partial(evaluate, grader=None),
+                    prompt=prompt, evaluate=partial(evaluation, reading=ungraded),
                 )  # fmt: skip
         for _, place in trainings.values():
             plot_run(place)
@@ -181,16 +186,6 @@ class Parts:
     def metric(self) -> Metric:
         """The primary one."""
         return self.metrics[self.dataset.primary_metric]
-
-    @property
-    def reading(self) -> dict[str, Any]:
-        """What `HeldOut` takes to answer rows, and to read and measure the answers."""
-        return {
-            "engine": self.engine,
-            "prompt": self.prompt,
-            "metrics": self.metrics,
-            "primary_metric": self.metric.name,
-        }
 
     def preflight(self, folder: RunFolder, export: DictConfig) -> None:
         """UserError for what this machine lacks for the run, all of it at once."""

@@ -311,6 +311,11 @@ def test_refused(refusals, index):
     [
         ({"MEDGRPO_PROFILE": "laptp"}, [], "MEDGRPO_PROFILE=laptp (environment): no such choice"),
         ({"WORLD_SIZE": "3"}, [], "without torchrun: python -m medgrpo launch.nproc_per_node=3"),
+        (
+            {"NODE_RANK": "second"},
+            ["launch=ddp", "launch.nodes=2", "launch.rendezvous=a:1"],
+            "NODE_RANK (environment): 'second' should be a number",
+        ),
         ({}, ["lora.rr=8"], "lora.rr (command line): no such key; did you mean lora.r?"),
     ],
 )

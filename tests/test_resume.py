@@ -110,14 +110,17 @@ def test_other_training_rows_are_refused(cut, medgrpo):
 
 
 def test_more_steps_are_taken_and_recorded(cut, whole, medgrpo):
-    done = medgrpo("resume=cut", "trainer.args.max_steps=4", "evaluation.limit=4")
+    probed = medgrpo("resume=cut", "trainer.args.max_steps=4", "evaluation.limit=4")
+    assert probed.returncode == 2
+    assert "evaluation.limit (command line): differs from what this run's probes" in probed.stderr
+    done = medgrpo("resume=cut", "trainer.args.max_steps=4", "evaluation.reward_rows=4")
     assert done.returncode == 0, done.stdout + done.stderr
     assert rows(cut)[:3] == rows(whole)
     assert [row["step"] for row in rows(cut)] == [1, 2, 3, 4]
     assert rows(cut)[3]["learning_rate"] == rows(whole)[2]["learning_rate"]
     assert json.loads((cut / "passport.json").read_text())["changes"] == [
         {"step": 3, "key": "trainer.args.max_steps", "from": 3, "to": 4},
-        {"step": 3, "key": "evaluation.limit", "from": 8, "to": 4},
+        {"step": 3, "key": "evaluation.reward_rows", "from": 20, "to": 4},
     ]
     again = medgrpo("resume=cut", "trainer.args.max_steps=3")  # held against the four by now
     assert again.returncode == 2

@@ -32,6 +32,24 @@ class Answers:
     keys: list[Key]
     scores: np.ndarray
     exact: list[bool]  # whether all scores of a run are 0 or 1
+    asked: list[set[Key]]  # of each run, its rows
+
+    def unlike(self, jobs: Sequence[RunRecord]) -> dict[str, tuple[int, int]]:
+        """Test sets whose runs were asked different rows: how many all of them share, of how many.
+
+        Runs without answers do not count.
+        """
+        found: dict[str, tuple[int, int]] = {}
+        for test_set in dict.fromkeys(job.test_set for job in jobs):
+            rows = [
+                asked
+                for job, asked in zip(jobs, self.asked, strict=True)
+                if asked and job.test_set == test_set
+            ]
+            shared, of = (set.intersection(*rows), set.union(*rows)) if rows else (set(), set())
+            if len(shared) < len(of):
+                found[test_set] = len(shared), len(of)
+        return found
 
 
 @dataclass
@@ -66,7 +84,7 @@ def read_answers(jobs: Sequence[RunRecord]) -> Answers:
     keys = list(dict.fromkeys(key for rows in found for key in rows))
     scores = np.array([[rows.get(key, np.nan) for key in keys] for rows in found], dtype=float)
     exact = [all(score in (0.0, 1.0) for score in rows.values()) for rows in found]
-    return Answers(keys, scores.reshape(len(jobs), len(keys)), exact)
+    return Answers(keys, scores.reshape(len(jobs), len(keys)), exact, [*map(set, found)])
 
 
 def most_disputed(jobs: Sequence[RunRecord], answers: Answers) -> list[Question]:

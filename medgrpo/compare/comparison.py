@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -33,6 +33,7 @@ class Comparison:
     ranks: list[int | None]  # its setting's: 1 is the best of a test set; None without a score
     keys: list[str]  # in which the runs differ
     settings: list[Setting]  # the best of each test set first, as `jobs` are
+    unlike: dict[str, tuple[int, int]]  # see `Answers.unlike`: their runs have no ranks
     pairs: list[PairedTest]  # places are those of `jobs`
     questions: list[Question]
 
@@ -113,23 +114,27 @@ def compare(folders: Sequence[str | os.PathLike[str]]) -> Comparison:
     jobs.sort(key=lambda job: (job.test_set, job.score is None))  # those without a score last
     answers = read_answers(jobs)
     add_contrasts(settings, jobs, answers)
+    unlike = answers.unlike(jobs)
     merits = answers.scores * [[1 if job.spec.higher_is_better else -1] for job in jobs]
     return Comparison(
         jobs=jobs,
-        ranks=_ranks(jobs, settings),
+        ranks=_ranks(jobs, settings, unlike),
         keys=varying_keys(jobs),
         settings=settings,
+        unlike=unlike,
         pairs=paired_tests(merits, [job.test_set for job in jobs], answers.exact),
         questions=most_disputed(jobs, answers),
     )
 
 
-def _ranks(jobs: Sequence[RunRecord], settings: Sequence[Setting]) -> list[int | None]:
-    """The rank of each run's setting; equal means share one."""
+def _ranks(
+    jobs: Sequence[RunRecord], settings: Sequence[Setting], unlike: Collection[str]
+) -> list[int | None]:
+    """The rank of each run's setting; equal means share one. None where test sets are `unlike`."""
     ranks: dict[int, int] = {}
     for _, rivals in groupby(settings, key=lambda setting: setting.test_set):
         members = list(rivals)
         merits = [setting.merit for setting in members]
         for setting, merit in zip(members, merits, strict=True):
             ranks |= dict.fromkeys(map(id, setting.jobs), 1 + merits.index(merit))  # best first
-    return [None if job.score is None else ranks[id(job)] for job in jobs]
+    return [None if job.score is None or job.test_set in unlike else ranks[id(job)] for job in jobs]

@@ -19,7 +19,7 @@ def conclusions(comparison: Comparison) -> Iterator[str]:
     several = len({setting.test_set for setting in comparison.settings}) > 1
     for test_set, members in groupby(comparison.settings, key=lambda setting: setting.test_set):
         about = f"{test_set}: " if several else ""
-        for said in _said_of(list(members), comparison.keys):
+        for said in _said_of(list(members), comparison.keys, comparison.unlike.get(test_set)):
             yield about + said
     if family := comparison.hypotheses:
         yield (
@@ -41,11 +41,20 @@ def conclusions(comparison: Comparison) -> Iterator[str]:
         )
 
 
-def _said_of(settings: Sequence[Setting], keys: Sequence[str]) -> Iterator[str]:
-    """Of the settings of one test set."""
+def _said_of(
+    settings: Sequence[Setting], keys: Sequence[str], unlike: tuple[int, int] | None
+) -> Iterator[str]:
+    """Of the settings of one test set; `unlike`: see `Comparison`."""
+    if unlike:
+        yield (
+            "not ranked, for the runs were not asked the same rows, and their scores do not "
+            f"compare: all of them share {unlike[0]} of {unlike[1]} rows; differences between "
+            "settings, and tests, are of rows in common"
+        )
     if len(settings) == 1:
         return
-    yield _ranked_by(settings)
+    if not unlike:
+        yield _ranked_by(settings)
     if all(len(setting.seeds) < 2 for setting in settings):
         yield (
             "one seed: nothing about the settings. seed=1,2,3 would tell; a test between two runs "

@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from omegaconf import DictConfig
 
 from medgrpo.config.schema import Problem
+from medgrpo.errors import UserError
 
 
 def node_rank() -> int:
-    """Which of several machines this is, from 0: NODE_RANK, or what Slurm says."""
-    return int(os.environ.get("NODE_RANK") or os.environ.get("SLURM_NODEID") or 0)
+    """Which of several machines this is, from 0: NODE_RANK, or what Slurm says. UserError."""
+    said = os.environ.get("NODE_RANK") or os.environ.get("SLURM_NODEID") or "0"
+    if not said.isdecimal():
+        raise UserError(f"NODE_RANK (environment): {said!r} should be a number, 0 for the first")
+    return int(said)
 
 
 def is_first_node(cfg: DictConfig) -> bool:

@@ -23,6 +23,7 @@ _MAY_DIFFER = re.compile(
     r"|price_in|price_out)"
     r"|launch\.(own_process|rendezvous)|trusted_targets|watch\.action|(first_)?trainer\.watch"
 )
+_OF_PROBES = re.compile(r"evaluation\.(limit|max_new_tokens|max_prompt_tokens)")
 _MAY_GROW = re.compile(r"(first_)?trainer\.args\.(max_steps|num_train_epochs)")
 _MISSING = object()
 
@@ -79,6 +80,21 @@ def refused(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Pro
         if _MAY_GROW.fullmatch(key) and was is not None and value is not None:
             if 0 < value < was or was <= 0 < value:
                 yield Problem(key, f"{value} is less than the {was} that this run began with")
+        elif _OF_PROBES.fullmatch(key) and _probe_rows(recorded) and (
+            key != "evaluation.limit" or _probe_rows(recorded) != _probe_rows(now)
+        ):  # fmt: skip
+            yield Problem(
+                key,
+                f"differs from what this run's probes began with, {was!r}: they would not compare; "
+                "leave it, or evaluate what was trained with trainer=none model.adapter=FOLDER",
+            )
         elif not _MAY_DIFFER.fullmatch(key):
             advice = f"leave it as it was, {was!r}, or start a new run with another output_dir"
             yield Problem(key, f"differs from what this run began with: {advice}")
+
+
+def _probe_rows(settings: Mapping[str, Any]) -> int:
+    """How many rows of validation are answered while it trains, to name the best checkpoint."""
+    rows = [settings.get(f"{part}.validation_rows") or 0 for part in ("trainer", "first_trainer")]
+    limit = settings.get("evaluation.limit")
+    return max(rows) if limit is None else min(max(rows), limit)

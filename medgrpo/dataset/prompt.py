@@ -67,11 +67,16 @@ class Prompt:
     def show(self, train: Sequence[Example]) -> None:
         """Draw the `shots` rows that every prompt begins with. UserError where there are too few.
 
-        The same for the same training rows and seed, whatever is asked.
+        The same for the same training rows and seed, whatever is asked; but a training row that is
+        one of them is not shown its own answer: one row more is drawn, which takes its place.
         """
-        if self.shots > (there := len(train)):
-            raise UserError(f"prompt.shots: {self.shots} of {there} training rows; show fewer")
-        places = random.Random(self.shots_seed).sample(range(len(train)), self.shots)
+        if self.shots and self.shots >= (there := len(train)):
+            raise UserError(
+                f"prompt.shots: {self.shots} of {there} training rows, and one more is needed; "
+                "show fewer"
+            )
+        drawn = self.shots + (self.shots > 0)
+        places = random.Random(self.shots_seed).sample(range(len(train)), drawn)
         self.examples = [train[place] for place in places]
 
     def messages(self, row: Example) -> list[dict[str, str]]:
@@ -87,7 +92,9 @@ class Prompt:
         theirs = [said.pop(0)["content"]] if said and said[0]["role"] == "system" else []
         system = "\n\n".join(filter(None, [_compiled(self.system).render(fields).strip(), *theirs]))
         user = {"role": "user", "content": _compiled(self.user).render(fields).strip()}
-        shown = [turn for one in self.examples for turn in self._shown(one)]
+        asked = row["id"], row["question"]
+        others = [one for one in self.examples if (one["id"], one["question"]) != asked]
+        shown = [turn for one in others[: self.shots] for turn in self._shown(one)]
         return [*[{"role": "system", "content": system}] * bool(system), *shown, *said, user]
 
     def _shown(self, row: Example) -> list[dict[str, str]]:

@@ -3,9 +3,10 @@
 The base model's answers are the same for every job of a sweep, and so are those of an adapter that
 is evaluated again. One SQLite file, shared by the processes of a sweep (medgrpo/judge/cache.py). A
 key is made of all that decides an answer: the contents of the weights in memory, adapter included,
-the engine with the versions of its libraries, type and device of the weights, the prompt's token
-ids and the length allowed. What is sampled, and what a server answers, is never kept: a seed means
-nothing in another batch, and a server's weights cannot be seen.
+the engine with the versions of its libraries, type and device of the weights, the tokens that end
+an answer, the prompt's token ids and the length allowed. What is sampled, and what a server
+answers, is never kept: a seed means nothing in another batch, and a server's weights cannot be
+seen.
 """
 
 from __future__ import annotations
@@ -32,8 +33,10 @@ class AnswerCache:
         self.seconds_saved = 0.0  # that these took when they were made
         self._engine, self._policy = engine, policy
         self._cache = Cache(path, "evaluation.answer_cache")
+        ends = getattr(getattr(policy.model, "generation_config", None), "eos_token_id", None)
         self._known = [
-            weights_hash(policy.model), len(policy.tokenizer), __version__,
+            weights_hash(policy.model), __version__,
+            [len(policy.tokenizer), policy.tokenizer.eos_token_id, ends],
             [f"{type(engine).__module__}.{type(engine).__qualname__}", str(engine)],
             {name: _version(name) for name in LIBRARIES},
         ]  # fmt: skip

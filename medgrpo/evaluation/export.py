@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge
 
+from medgrpo.dataset.prompt import Prompt
 from medgrpo.errors import UserError
+from medgrpo.evaluation.engines.base import prompt_ids
 from medgrpo.evaluation.heldout import Result
 from medgrpo.model.base import Model, ModelSource, Policy
 from medgrpo.model.gguf import read_gguf
@@ -53,12 +55,14 @@ class Export:
         rows: Dataset,
         result: Result,
         *,
+        prompt: Prompt,
         evaluate: Callable[[Policy, Dataset], Result],
     ) -> None:
         """Merge, compare on `rows` (`result` is the adapter's), and upload, as asked for.
 
-        `source` is where the policy's base came from. The comparison is written to parity.json.
-        Raises UserError for a base that cannot be merged into, and when the hub refuses.
+        `source` is where the policy's base came from, `prompt` what made the prompts of `rows`. The
+        comparison is written to parity.json. Raises UserError for a base that cannot be merged
+        into, and when the hub refuses.
         """
         made: dict[str, PreTrainedModel] = {}
         if self.merged:
@@ -76,7 +80,8 @@ class Export:
         compared = {}
         for name, model in made.items():
             exported = Policy(model, policy.tokenizer)
-            found = parity(policy, exported, rows.select(range(n)), result, evaluate)
+            shared = rows.select(range(n))
+            found = parity(policy, exported, shared, result, evaluate=evaluate, prompt=prompt)
             compared[name] = found
             tell = log.info if found["agrees"] else log.warning
             tell("%s against adapter, %d rows: %s", name, n, found)
@@ -103,7 +108,9 @@ def parity(
     merged: Policy,
     rows: Dataset,
     result: Result,
+    *,
     evaluate: Callable[[Policy, Dataset], Result],
+    prompt: Prompt,
 ) -> dict[str, Any]:
     """How far the merged model is from the policy: log-probabilities and answers.
 
@@ -111,13 +118,15 @@ def parity(
     """
     theirs = evaluate(merged, rows).predictions
     ours = result.predictions[: len(rows)]
+    asked = [row["prompt"] for row in rows]
+    prompts = prompt_ids(policy.tokenizer, asked, prompt.chat_template_kwargs)
+    opened = prompt.prefilled(policy.tokenizer)  # of each response, by the template
+    written = [one["response"].removeprefix(opened) for one in ours]
     gaps = [
         abs(a - b)
-        for row, said in zip(rows, ours, strict=True)
+        for pair in zip(prompts, written, strict=True)
         for a, b in zip(
-            response_logprobs(policy, row["prompt"], said["response"]),
-            response_logprobs(merged, row["prompt"], said["response"]),
-            strict=True,
+            response_logprobs(policy, *pair), response_logprobs(merged, *pair), strict=True
         )
     ]
     same = [a["predicted"] == b["predicted"] for a, b in zip(ours, theirs, strict=True)]
@@ -134,14 +143,11 @@ def parity(
     }
 
 
-def response_logprobs(policy: Policy, prompt: list[dict[str, str]], response: str) -> list[float]:
-    """The log-probability of each token of `response` after `prompt`, in nats."""
+def response_logprobs(policy: Policy, ids: list[int], response: str) -> list[float]:
+    """The log-probability of each token of `response` after the prompt `ids`, in nats."""
     import torch
 
-    tokenizer = policy.tokenizer
-    start = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
-    ids = tokenizer(start, add_special_tokens=False)["input_ids"]
-    said = tokenizer(response, add_special_tokens=False)["input_ids"]
+    said = policy.tokenizer(response, add_special_tokens=False)["input_ids"]
     batch = torch.tensor([ids + said], device=policy.model.device)
     was_training = policy.model.training
     policy.model.eval()

@@ -67,6 +67,22 @@ class Result:
         ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How held-out rows are asked, and what is made of the answers."""
+
+    engine: Engine  # answers
+    prompt: Prompt  # makes the messages, and says how answers are read
+    metrics: Mapping[str, Metric]
+    primary_metric: str  # one of `metrics`
+    grader: RubricReward | None = None  # grades all answers to rows that have a rubric
+
+    @property
+    def metric(self) -> Metric:
+        """The primary one."""
+        return self.metrics[self.primary_metric]
+
+
 @dataclass(frozen=True)
 class Scorer:
     """Answers rows with a policy as it is now, by the primary metric; reads answers like that."""
@@ -146,21 +162,15 @@ class HeldOut:
         self,
         policy: Policy,
         dataset_split: Dataset | Sequence[Example],
+        reading: Reading,
         rewards: Sequence[Reward] = (),
-        *,
-        engine: Engine,
-        prompt: Prompt,
-        metrics: Mapping[str, Metric],
-        primary_metric: str,
-        grader: RubricReward | None = None,
     ) -> Result:
         """Evaluate on `dataset_split`, a datasets.Dataset (or list) of Examples.
 
-        `engine` answers, and the first responses are also scored by `rewards`. `prompt` makes the
-        messages and says how answers are read. A row's answer is None, and counted, where none is
-        found. `primary_metric` is a key of `metrics`. `grader` grades the answers to rows that have
-        a rubric, all of them.
+        The first responses are also scored by `rewards`. A row's answer is None, and counted, where
+        none is found.
         """
+        engine, prompt, grader = reading.engine, reading.prompt, reading.grader
         start = time.monotonic()
         n = len(dataset_split) if self.limit is None else min(self.limit, len(dataset_split))
         rows = [cast(Example, dataset_split[index]) for index in range(n)]
@@ -168,7 +178,7 @@ class HeldOut:
         engine = for_rows(rows) if (for_rows := getattr(engine, "for_rows", None)) else engine
         repeated = [one for one in messages for _ in range(self.samples)]
         prefilled = prompt.prefilled(policy.tokenizer) if getattr(engine, "renders", True) else ""
-        metric = metrics[primary_metric]
+        metric = reading.metric
 
         def value(place: int, answer: Generation) -> float | None:
             text, cut = prefilled + answer.text, answer.truncated
@@ -203,27 +213,17 @@ class HeldOut:
         n_rewarded = len(rows) if self.reward_rows is None else self.reward_rows
         cut = [answer.truncated for answer in greedy]
         reward(rewards, rows[:n_rewarded], predictions, cut[:n_rewarded])
-        computed = compute_metrics(predictions, metrics, primary_metric)
+        computed = compute_metrics(predictions, reading.metrics, reading.primary_metric)
         computed["prompts_trimmed"] = sum(bool(row.get(LEFT_OUT)) for row in rows)
         computed["responses_cut_off"] = sum(cut)
         computed |= {"answers_cached": cached, "seconds_saved": saved, **facts}
         return Result(computed, predictions, round(time.monotonic() - start, 1))
 
-    def scorer(
-        self,
-        policy: Policy,
-        *,
-        engine: Engine,
-        prompt: Prompt,
-        metrics: Mapping[str, Metric],
-        primary_metric: str,
-        grader: RubricReward | None = None,
-    ) -> Scorer:
+    def scorer(self, policy: Policy, reading: Reading) -> Scorer:
         """What scores greedy answers to the first `limit` rows, without samples and rewards."""
-        reading: Any = {"prompt": prompt, "metrics": metrics, "primary_metric": primary_metric}
         plain = replace(self, answer_cache=None, **_ONCE)  # the weights are new each time
-        evaluate = partial(plain, policy, engine=engine, grader=grader, **reading)
-        return Scorer(evaluate, metrics[primary_metric], prompt.style, self.limit)
+        evaluate = partial(plain, policy, reading=reading)
+        return Scorer(evaluate, reading.metric, reading.prompt.style, self.limit)
 
     def _answers(
         self,

@@ -8,25 +8,22 @@ its own prompt, metric, interval and baselines; what got worse is tested, over a
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from medgrpo.config.progress import Phase
 from medgrpo.dataset.base import Benchmark, for_testing
 from medgrpo.dataset.fit import Fitting, add_prompts, evenly_spread
 from medgrpo.dataset.hygiene import count_shared
-from medgrpo.dataset.prompt import Prompt
 from medgrpo.errors import UserError
-from medgrpo.evaluation.engines.base import Engine
-from medgrpo.evaluation.heldout import HeldOut, Result
+from medgrpo.evaluation.heldout import HeldOut, Reading, Result
 from medgrpo.evaluation.write import write_stages
-from medgrpo.metrics.base import Metric, require, require_grader
+from medgrpo.metrics.base import require, require_grader
 from medgrpo.metrics.suite import SetResult, summed_up
 from medgrpo.model.base import Policy
 from medgrpo.model.hub import cached_dataset, hub_problems
 from medgrpo.rewards.base import Reward
-from medgrpo.rewards.rubric import RubricReward
 from medgrpo.rundir import RunFolder
 
 if TYPE_CHECKING:
@@ -42,8 +39,7 @@ class SuiteSet:
 
     name: str
     rows: Dataset  # with prompts
-    prompt: Prompt
-    primary_metric: str
+    reading: Reading
     evaluation: HeldOut
     in_domain: bool
     in_training: int  # training rows of the run that are also among these
@@ -54,9 +50,6 @@ class SuiteSet:
 class Suite:
     """The sets of a run, and what they were answered with."""
 
-    metrics: Mapping[str, Metric]
-    engine: Engine
-    grader: RubricReward | None = None
     sets: list[SuiteSet] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)  # set: why it could not be read
 
@@ -64,7 +57,7 @@ class Suite:
     def read(
         cls,
         evaluation: HeldOut,
-        reading: Mapping[str, Any],
+        reading: Reading,
         tokenizer: PreTrainedTokenizerBase,
         train: Dataset | None,
         *,
@@ -74,23 +67,24 @@ class Suite:
     ) -> Suite:
         """The sets of `evaluation.suite`; one that cannot be read is logged and left out.
 
-        `reading` is what `HeldOut` takes to answer rows. `train`: the run's training rows, None
-        where nothing is trained; `trained_on`: the name of their benchmark. `room`: the tokens that
-        a held-out prompt may have, of those that a training prompt may have. All rows of a file are
-        answered, unless its name is among those `seen` in training: then those that are held out.
+        `reading` is the run's own. `train`: its training rows, None where nothing is trained;
+        `trained_on`: the name of their benchmark. `room`: the tokens that a held-out prompt may
+        have, of those that a training prompt may have. All rows of a file are answered, unless its
+        name is among those `seen` in training: then those that are held out.
         """
         from datasets import DatasetDict
 
-        suite = cls(reading["metrics"], reading["engine"], reading.get("grader"))
+        suite = cls()
         for name, benchmark in evaluation.suite.items():
             log.info("suite: %s", name)
-            prompt = _prompt(reading["prompt"], benchmark)
+            asked = getattr(benchmark, "answer_with", reading.prompt.answer_with)
+            prompt = replace(reading.prompt, answer_with=asked)
             budget = room(benchmark.max_prompt_tokens)
             try:
                 with Phase(f"reading {name}"):
                     _require_hub(name, benchmark.hub_id)
-                    metric = require(suite.metrics, benchmark.primary_metric)
-                    require_grader(metric, given=suite.grader is not None)
+                    metric = require(reading.metrics, benchmark.primary_metric)
+                    require_grader(metric, given=reading.grader is not None)
                     own = _limited(evaluation, benchmark)
                     rows = for_testing(benchmark, seen).load()[own.split]
                     own.require_rows(metric, rows)
@@ -104,8 +98,9 @@ class Suite:
             fitted = add_prompts(DatasetDict({own.split: rows}), prompt, tokenizer, budget)
             named = [trained_on] * (train is not None)
             in_domain = name in (named if evaluation.in_domain is None else evaluation.in_domain)
+            own_reading = replace(reading, prompt=prompt, primary_metric=metric.name)
             suite.sets.append(
-                SuiteSet(name, fitted[own.split], prompt, metric.name, own, in_domain, shared)
+                SuiteSet(name, fitted[own.split], own_reading, own, in_domain, shared)
             )
         _log_budgets(suite.sets, tokenizer)
         return suite
@@ -114,10 +109,7 @@ class Suite:
         """Answer every set with the policy as it is now."""
         for one in self.sets:
             log.info("suite: %s, %s", one.name, stage.replace("_", " "))
-            one.results[stage] = one.evaluation(
-                policy, one.rows, rewards, engine=self.engine, prompt=one.prompt,
-                metrics=self.metrics, primary_metric=one.primary_metric, grader=self.grader,
-            )  # fmt: skip
+            one.results[stage] = one.evaluation(policy, one.rows, one.reading, rewards)
 
     def write(self, folder: RunFolder) -> None:
         """Write suite.json and each set's evaluation into suite/NAME; nothing without a suite."""
@@ -126,9 +118,9 @@ class Suite:
         results = []
         for one in self.sets:
             place = folder.part(f"suite/{one.name}")
-            evaluation = write_stages(place, one.results, self.metrics, one.primary_metric)
+            metric = one.reading.metric
+            evaluation = write_stages(place, one.results, one.reading.metrics, metric.name)
             answered = {stage: result.predictions for stage, result in one.results.items()}
-            metric = self.metrics[one.primary_metric]
             results.append(
                 SetResult(one.name, metric, evaluation, answered, one.in_domain, one.in_training)
             )
@@ -141,11 +133,6 @@ def _require_hub(name: str, hub_id: str | None) -> None:
         key = f"evaluation.suite.{name}.dataset_id"
         if problem := next(hub_problems(key, "dataset", hub_id, None), None):
             raise UserError(problem)
-
-
-def _prompt(prompt: Prompt, benchmark: Benchmark) -> Prompt:
-    """The run's, asking for an answer that looks as the benchmark's do."""
-    return replace(prompt, answer_with=getattr(benchmark, "answer_with", prompt.answer_with))
 
 
 def _limited(evaluation: HeldOut, benchmark: Benchmark) -> HeldOut:
@@ -163,7 +150,7 @@ def _log_budgets(sets: Sequence[SuiteSet], tokenizer: PreTrainedTokenizerBase) -
     lines = [f"{'suite: set':<24}{'rows':>7}{'longest prompt':>16}{'new tokens':>12}  domain"]
     for one in sets:
         n = len(range(len(one.rows))[: one.evaluation.limit])
-        fitting = Fitting(one.prompt, tokenizer, 0)
+        fitting = Fitting(one.reading.prompt, tokenizer, 0)
         asked = [one.rows[place] for place in evenly_spread(n)]
         longest = max(fitting.tokens(asked), default=0)
         domain = "in" if one.in_domain else "out"

@@ -48,9 +48,8 @@ class HuggingFaceModel(ModelSource):
         model = sort_target_modules(self._adapt(model, lora, adapter))
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         total = sum(p.numel() for p in model.parameters())
-        log.info(
-            "model: %s, %s of %s parameters trained", self.name_or_path, *map(_n, (trained, total))
-        )
+        name, sizes = self.name_or_path, map(_n, (total, trained))
+        log.info("model: %s, %s parameters, %s of them trainable", name, *sizes)
         return Policy(model, tokenizer)
 
     def _dtype(self) -> torch.dtype:

@@ -53,7 +53,8 @@ def closing_table(folder: RunFolder) -> None:
     for row in rows:
         table.add_row(*row[: 1 + len(columns)])
     console.print(table)
-    console.print(evaluation.finding)
+    if evaluation.finding:
+        console.print(evaluation.finding)
     if suite := read_suite(folder):
         console.print(_suite_table(suite, list(evaluation.stages)))
     for line in (*_suite_lines(suite), *_lines(folder, evaluation)):

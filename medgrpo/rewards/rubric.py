@@ -16,7 +16,13 @@ from medgrpo.dataset.rubric import CATEGORIES, Criterion, Rubric
 from medgrpo.errors import UserError
 from medgrpo.judge.client import Judge, JudgeError, Verdict
 from medgrpo.metrics.rubric import dump_grades, rubric_score
-from medgrpo.rewards.base import SAYS_SOMETHING, Completion, JudgedReward, each_with_row
+from medgrpo.rewards.base import (
+    SAYS_SOMETHING,
+    Completion,
+    JudgedReward,
+    Reward,
+    each_with_row,
+)
 from medgrpo.rewards.rubric_questions import (
     TOP,
     CriterionReply,
@@ -33,6 +39,17 @@ _BAITS = {
     "off-topic": "The museum opens at ten, and the garden behind it is worth a visit in spring.",
 }
 _NONE = 0.5  # neither met (1) nor unmet (0): left out of a reply, or a panel of two minds
+
+
+def require_weights(rewards: Sequence[Reward | None], data: Mapping[str, Any]) -> None:
+    """UserError where a rubric of the splits `data` has a category without a weight."""
+    weighted = [one for one in rewards if isinstance(one, RubricReward) and one.weights]
+    rows = (row for split in data.values() for row in split if weighted and row.get("rubric"))
+    for row in rows:
+        rubric = Rubric.of(row)
+        for reward in weighted:
+            for one in rubric.criteria if rubric else ():
+                reward.weighted(one, row)
 
 
 class RubricReward(JudgedReward):
@@ -126,7 +143,7 @@ class RubricReward(JudgedReward):
         rubric = Rubric.of(row)
         if rubric is None:
             return None
-        criteria = tuple(self._weighted(one, row) for one in rubric.criteria)
+        criteria = tuple(self.weighted(one, row) for one in rubric.criteria)
         if not SAYS_SOMETHING.search(text):
             return criteria, [False] * len(criteria)
         met = self._known(text, row, rubric.criteria)
@@ -140,7 +157,7 @@ class RubricReward(JudgedReward):
         """The one of `implicit`."""
         rubric = Rubric.of(row)
         assert rubric is not None  # `applies`
-        asked = about_the_whole(text, row, [self._weighted(one, row) for one in rubric.criteria])
+        asked = about_the_whole(text, row, [self.weighted(one, row) for one in rubric.criteria])
         reply = await self.judge.chat(asked, RatingReply)
         rating = RatingReply.model_validate_json(reply.text).rating
         return Verdict((rating - 1) / (TOP - 1))
@@ -151,8 +168,8 @@ class RubricReward(JudgedReward):
         score = rubric_score([one.points for one in graded[0]], graded[1])
         return None if score is None else min(1.0, max(0.0, score))
 
-    def _weighted(self, one: Criterion, row: Example) -> Criterion:
-        """The criterion with the points that its category has here."""
+    def weighted(self, one: Criterion, row: Example) -> Criterion:
+        """The criterion with the points that its category has here. UserError where it has none."""
         if not self.weights:
             return one
         if one.category not in self.weights:

@@ -164,6 +164,19 @@ def test_one_family_over_all_test_sets(tmp_path):
     assert tested == [pytest.approx(2 * alone.p_holm)] * 2
 
 
+def test_runs_that_were_asked_other_rows_are_not_ranked(tmp_path, printed):
+    """More of a file, or all of it and not what was carved: under one name, and not one test."""
+    make_run(tmp_path / "few", accuracy=0.5, rows=40)
+    make_run(tmp_path / "many", accuracy=0.9, rows=60)
+    comparison = compare([tmp_path])
+    assert comparison.ranks == [None, None]
+    assert comparison.pairs[0].rows == 40
+    told = " ".join(printed(tmp_path).split())
+    assert "not ranked, for the runs were not asked the same rows" in told
+    assert "all of them share 40 of 60 rows" in told
+    assert "ranked by" not in told
+
+
 def test_without_common_rows_there_is_no_claim(tmp_path):
     folder = make_settings(tmp_path, {8: [0.5] * 3, 16: [0.9] * 3})
     for file in folder.glob("16_*/predictions.parquet"):

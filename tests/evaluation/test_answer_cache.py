@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,18 @@ def test_seconds_saved_are_those_that_the_answers_took(tokenizer: Any, tmp_path:
 def test_another_model_is_asked(other: Any, tokenizer: Any, tmp_path: Path) -> None:
     answered(model_of(), tokenizer, tmp_path / "answers.sqlite")
     assert answered(other(), tokenizer, tmp_path / "answers.sqlite")[1] == 6
+
+
+def test_tokens_that_end_an_answer_count(tokenizer: Any, tmp_path: Path) -> None:
+    """Of the same weights, by another generation_config.json or a mended tokenizer."""
+    model, file = model_of(), tmp_path / "answers.sqlite"
+    answered(model, tokenizer, file)
+    model.generation_config.eos_token_id = [2, 9]
+    assert answered(model, tokenizer, file)[1] == 6
+    mended = deepcopy(tokenizer)
+    mended.eos_token = "w9"
+    assert answered(model, mended, file)[1] == 6
+    assert answered(model, mended, file)[1] == 0
 
 
 def test_one_changed_weight_is_seen(tokenizer: Any, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,14 +13,16 @@ from standard_metrics import METRICS
 
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.prompt import Prompt
-from medgrpo.evaluation.engines.base import Decoding
+from medgrpo.evaluation.engines.base import Decoding, prompt_ids
 from medgrpo.evaluation.engines.transformers_engine import TransformersEngine
-from medgrpo.evaluation.heldout import HeldOut, Result
+from medgrpo.evaluation.export import parity
+from medgrpo.evaluation.heldout import HeldOut, Reading, Result
 from medgrpo.model.base import Policy
 from medgrpo.rewards.base import Reward
 
 ENGINE = TransformersEngine()
 PROMPT = Prompt(system="", user="{{ question }}", answer_with="yes or no", style="reasoning")
+READING = Reading(engine=ENGINE, prompt=PROMPT, metrics=METRICS, primary_metric="accuracy")
 ROWS = [
     Example(
         id=str(i),
@@ -40,8 +43,7 @@ def evaluate(
     held_out = HeldOut(**{"batch_size": 4, "max_new_tokens": 3, **settings})
     rows = Dataset.from_list(ROWS)
     policy = Policy(model, tokenizer)
-    given: Any = {"engine": ENGINE, "metrics": METRICS, "primary_metric": "accuracy"}
-    return held_out(policy, rows, rewards, prompt=prompt, **given)
+    return held_out(policy, rows, replace(READING, prompt=prompt), rewards)
 
 
 def test_a_model_that_says_yes(yes_model: Any, tokenizer: Any) -> None:
@@ -74,9 +76,8 @@ def test_a_response_begins_with_what_the_template_wrote(yes_model: Any, tokenize
 
 def test_prompts_that_lost_passages_are_counted(yes_model: Any, tokenizer: Any) -> None:
     rows = Dataset.from_list([{**row, "passages_left_out": i // 7} for i, row in enumerate(ROWS)])
-    given: Any = {"engine": ENGINE, "metrics": METRICS, "primary_metric": "accuracy"}
     held_out = HeldOut(batch_size=4, max_new_tokens=3)
-    result = held_out(Policy(yes_model, tokenizer), rows, prompt=PROMPT, **given)
+    result = held_out(Policy(yes_model, tokenizer), rows, READING)
     assert result.metrics["prompts_trimmed"] == 3
 
 
@@ -148,12 +149,37 @@ def test_rewards_score_the_first_responses(yes_model: Any, tokenizer: Any) -> No
     assert result.rows("after")[0]["reward/judged"] == 0.5
 
 
+def test_an_export_is_compared_on_what_was_asked_and_written(
+    yes_model: Any, tokenizer: Any
+) -> None:
+    """By the prompt's own template arguments, and without writing a second time what it opens."""
+    tagged, seen = deepcopy(tokenizer), []
+    tagged.chat_template += "{% if add_generation_prompt %}<answer> {% endif %}"
+    loud = replace(PROMPT, chat_template_kwargs={"loud": True})
+    policy = Policy(yes_model, tagged)
+    prompts = [{**row, "prompt": loud.messages(row)} for row in ROWS]
+    result = evaluate(yes_model, tagged, loud)
+    hook = yes_model.register_forward_pre_hook(lambda _, args: seen.append(args[0].tolist()[0]))
+    found = parity(
+        policy,
+        policy,
+        prompts,
+        result,
+        prompt=loud,
+        evaluate=lambda *_: result,
+    )
+    hook.remove()
+    asked = prompt_ids(tagged, [row["prompt"] for row in prompts], {"loud": True})
+    yes = tokenizer("yes", add_special_tokens=False)["input_ids"]
+    assert seen == [ids + yes for ids in asked for _ in range(2)]
+    assert found["mean_logprob_difference"] == 0.0
+
+
 def test_a_score_needs_no_samples(yes_model: Any, tokenizer: Any) -> None:
     """It is asked for at every probe."""
     held_out, asked = HeldOut(batch_size=4, max_new_tokens=3, samples=3, limit=4), []
     write = yes_model.generate
     yes_model.generate = lambda **options: asked.append(1) or write(**options)
     policy, rows = Policy(yes_model, tokenizer), Dataset.from_list(ROWS)
-    reading: Any = {"engine": ENGINE, "prompt": PROMPT, "metrics": METRICS}
-    assert held_out.scorer(policy, **reading, primary_metric="accuracy")(rows) == 0.5
+    assert held_out.scorer(policy, READING)(rows) == 0.5
     assert len(asked) == 1

@@ -131,5 +131,23 @@ def test_shots_stand_before_the_question():
     assert shown(0) == messages
     assert any(shown(seed) != messages for seed in range(1, 5))
     assert len(Prompt(**words).messages(rows[0])) == 2
-    with pytest.raises(UserError, match=r"prompt\.shots: 10 of 9 training rows"):
-        Prompt(**words, shots=10).show(rows)
+    for shots in (9, 10):
+        with pytest.raises(UserError, match=rf"prompt\.shots: {shots} of 9 training rows"):
+            Prompt(**words, shots=shots).show(rows)
+
+
+def test_a_row_that_is_a_shot_is_not_shown_its_own_answer():
+    """It would be paid for copying; held-out rows may have the same ids, and see all shots."""
+    rows = [
+        {"id": str(n), "question": f"Which, {n}?", "context": [], "options": [],
+         "answer": f"drug {n}", "label": None, "explanation": ""}
+        for n in range(4)
+    ]  # fmt: skip
+    prompt = Prompt(system="", user="{{ question }}", answer_with="a drug", shots=2)
+    prompt.show(rows)
+    for row in rows:
+        shown = " ".join(one["content"] for one in prompt.messages(row)[:-1])
+        assert row["answer"] not in shown
+        assert shown.count("<answer>") == 2
+    held_out = [prompt.messages({**row, "question": "And which?"}) for row in rows]
+    assert {messages[1]["content"] for messages in held_out} == {held_out[0][1]["content"]}

@@ -12,7 +12,7 @@ from medgrpo.dataset.rubric import Criterion, Rubric
 from medgrpo.errors import UserError
 from medgrpo.evaluation.rewarded import grade, score_responses
 from medgrpo.judge.lexical import LexicalJudge
-from medgrpo.rewards.rubric import RubricReward
+from medgrpo.rewards.rubric import RubricReward, require_weights
 
 CRITERIA = (
     Criterion('Names "vitamin C"', 7, "Essential"),
@@ -63,8 +63,12 @@ def test_weights_of_categories_replace_points():
     with pytest.raises(UserError, match="no category is called Nice"):
         RubricReward(judge=LexicalJudge(), weights={"Nice": 1})
     reward = RubricReward(judge=LexicalJudge(), weights={"Essential": 1.0})
-    with pytest.raises(UserError, match="row r0 has a criterion of Optional"):
-        scores(reward, [row()], ["vitamin C"])
+    for refused in (
+        lambda: scores(reward, [row()], ["vitamin C"]),
+        lambda: require_weights([None, reward], {"train": [row()], "test": []}),  # before training
+    ):
+        with pytest.raises(UserError, match="row r0 has a criterion of Optional"):
+            refused()
 
 
 @pytest.mark.parametrize(("calls", "expected"), [("all", 1), ("each", 3)])
