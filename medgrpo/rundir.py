@@ -137,6 +137,11 @@ class RunFolder:
         with replacing(self.path / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
+    def read_json(self, name: str | Path) -> Any:
+        """What lies at `name` in the folder; None where there is no such file."""
+        file = self.path / name
+        return json.loads(file.read_text("utf-8")) if file.exists() else None
+
     def write_parquet(self, name: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write rows (alike in their keys) as parquet at `name` in the folder."""
         import pyarrow as pa
@@ -147,8 +152,7 @@ class RunFolder:
 
     def read_watch(self) -> list[dict[str, Any]]:
         """The alarms of the hacking watch, in the order of time."""
-        found = json.loads(self.watch.read_text("utf-8")) if self.watch.exists() else []
-        return [alarm for alarm in found if isinstance(alarm, dict)]
+        return [one for one in self.read_json(self.watch) or [] if isinstance(one, dict)]
 
     def read_passport(self) -> dict[str, Any]:
         """The passport; {} before there is one. UserError for one that cannot be read."""

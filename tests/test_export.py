@@ -115,7 +115,7 @@ def test_the_card_says_data_config_results_and_limits(sft_run: Path) -> None:
         assert part in body
     for stage in ("before", "after"):
         assert f"{figures[stage]['accuracy']:.3f}" in body
-    assert f"{figures['paired'][0]['gained']} rows gained" in body
+    assert f"{figures['paired'][0]['gained']} gained" in body
     assert "Not\nfor patients" in body
     assert "derives from medgrpo/tiny (see its card)" in body
 

@@ -18,11 +18,9 @@ from __future__ import annotations
 
 import argparse
 import logging
-import math
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from copy import deepcopy
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -32,7 +30,7 @@ from omegaconf import DictConfig
 
 from medgrpo.audit.answers import CUT_OFF, GOLD, WRONG, candidates
 from medgrpo.audit.figures import exploits, figures, totals
-from medgrpo.audit.judge_page import audit_judge
+from medgrpo.audit.judge_page import audit_judge, with_fresh_cache
 from medgrpo.audit.tables import show
 from medgrpo.dataset.base import Benchmark
 from medgrpo.dataset.example import Example
@@ -65,13 +63,8 @@ def main(argv: list[str] | None = None) -> int:
     if given:
         file = Path(given[-1].removeprefix(_GRADES)).expanduser().absolute()
         rest = [value for value in overrides if value not in given]
-        return run_command(rest, partial(held_against_people, file=file))
+        return run_command(rest, partial(audit_judge, file=file))
     return run_command(overrides, partial(audit, count=args.rows))
-
-
-def held_against_people(cfg: DictConfig, file: Path) -> None:
-    """See medgrpo/audit/judge_page.py."""
-    audit_judge(cfg, file, with_fresh_cache(cfg))
 
 
 def audit(cfg: DictConfig, count: int) -> None:
@@ -135,15 +128,6 @@ def held_out(cfg: DictConfig, count: int) -> list[Example]:
     return rows
 
 
-def with_fresh_cache(cfg: DictConfig) -> DictConfig:
-    """The same config with a judge that finds nothing of the first in its cache."""
-    anew = deepcopy(cfg)
-    for node in (anew.judge, *anew.judge.get("members", {}).values()):
-        if "salt" in node:
-            node.salt = f"{node.salt} asked again"
-    return anew
-
-
 def scored(
     rewards: Sequence[Reward], rows: list[Example], answers: list[dict[str, str]]
 ) -> pd.DataFrame:
@@ -188,13 +172,8 @@ def scored_again(
 
 def records(scores: pd.DataFrame) -> list[dict[str, Any]]:
     """The lines of a table, None for a score that is missing."""
-    return [
-        {
-            str(key): None if isinstance(value, float) and math.isnan(value) else value
-            for key, value in line.items()
-        }
-        for line in scores.to_dict("records")
-    ]
+    rows: Any = scores.astype(object).where(scores.notna(), None).to_dict("records")
+    return list(rows)
 
 
 if __name__ == "__main__":

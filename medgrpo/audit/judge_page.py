@@ -30,8 +30,8 @@ _HERE = Path(__file__).parent
 Scores = dict[str, list[float | None]]
 
 
-def audit_judge(cfg: DictConfig, file: Path, fresh: DictConfig) -> None:
-    """Write judge.json and judge.html of `cfg`'s judged rewards; `fresh`: with an empty cache.
+def audit_judge(cfg: DictConfig, file: Path) -> None:
+    """Write judge.json and judge.html of `cfg`'s judged rewards.
 
     Raises UserError where nothing is judged, or the file cannot be read.
     """
@@ -40,7 +40,7 @@ def audit_judge(cfg: DictConfig, file: Path, fresh: DictConfig) -> None:
         raise UserError("audit.grades: no reward asks a judge; choose rewards=[judges]")
     with ExitStack() as stack:
         scores = judged(cfg, graded, stack)
-        again = judged(fresh, graded, stack)
+        again = judged(with_fresh_cache(cfg), graded, stack)
     own = [str(cfg.judge.get("model") or ""), str(cfg.model.get("name_or_path") or "")]
     found = {
         name: against_people(graded, values, own, cfg.prompt.style)
@@ -53,6 +53,15 @@ def audit_judge(cfg: DictConfig, file: Path, fresh: DictConfig) -> None:
     _write_page(folder, file, graded, scores, found)
     _show(found, graded)
     print(f"Figures and disagreements side by side: {folder.path / 'judge.html'}")
+
+
+def with_fresh_cache(cfg: DictConfig) -> DictConfig:
+    """The same config with a judge that finds nothing of the first in its cache."""
+    anew = deepcopy(cfg)
+    for node in (anew.judge, *anew.judge.get("members", {}).values()):
+        if "salt" in node:
+            node.salt = f"{node.salt} asked again"
+    return anew
 
 
 def judged(cfg: DictConfig, graded: Sequence[Graded], stack: ExitStack) -> Scores:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from medgrpo.answers.parse import Style
 from medgrpo.answers.text import segments
 from medgrpo.audit.grades import Graded
+from medgrpo.metrics.settings import holm
 
 if TYPE_CHECKING:
     import numpy as np
@@ -174,7 +175,9 @@ def _biases(
         as_large = np.abs(_difference(residual, shuffled)) >= abs(effect) - 1e-12
         p = (1 + int(as_large.sum())) / (1 + _DRAWS)
         biases[name] = {"n": int(high.sum()), "effect": effect, "p": p}
-    _holm(biases)
+    corrected = holm(np.array([bias["p"] for bias in biases.values()])).tolist()
+    for bias, p_holm in zip(biases.values(), corrected, strict=True):
+        bias["p_holm"] = p_holm
     return biases
 
 
@@ -192,13 +195,6 @@ def _strata(human: np.ndarray) -> np.ndarray:
         return np.unique(human, return_inverse=True)[1]
     edges = np.quantile(human, np.linspace(0, 1, _STRATA + 1)[1:-1])
     return np.searchsorted(edges, human, side="right")
-
-
-def _holm(biases: dict[str, dict[str, Any]]) -> None:
-    ordered, last = sorted(biases.values(), key=lambda bias: bias["p"]), 0.0
-    for rank, bias in enumerate(ordered):
-        last = max(last, min(1.0, bias["p"] * (len(ordered) - rank)))
-        bias["p_holm"] = last
 
 
 def _named(found: dict[str, Any]) -> list[str]:

@@ -17,7 +17,7 @@ from medgrpo.compare.comparison import Comparison
 from medgrpo.compare.conclusions import conclusions, differing, label
 from medgrpo.compare.records import POINTS, RunRecord
 from medgrpo.compare.settings import Setting
-from medgrpo.compare.statistics import differing_settings, value_of
+from medgrpo.compare.statistics import as_text, differing_settings, value_of
 from medgrpo.metrics.recorded import format_number
 from medgrpo.rundir import nan_to_null, replacing
 
@@ -88,7 +88,7 @@ def _data(comparison: Comparison) -> dict[str, Any]:
         ],
         "pairs": [vars(pair) for pair in comparison.pairs],
         "differing": {
-            key: [_shown(job.config.get(key)) if job.config else None for job in jobs]
+            key: [as_text(job.config.get(key)) if job.config else None for job in jobs]
             for key in differing_settings(jobs)
         },
         "questions": [vars(question) for question in comparison.questions],
@@ -120,7 +120,3 @@ def _setting(setting: Setting) -> dict[str, Any]:
 
 def _rounded(values: list[float | None]) -> list[float | None]:
     return [None if value is None else float(f"{value:.4g}") for value in values]
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -20,7 +20,13 @@ from medgrpo.errors import UserError
 from medgrpo.metrics.recorded import Evaluation, MetricSpec
 from medgrpo.metrics.suite import read_suite, suite_scores
 from medgrpo.rundir import RunFolder
-from medgrpo.tracking.metrics_log import is_effective_weight, is_reward_mean, read_log, reward_name
+from medgrpo.tracking.metrics_log import (
+    is_effective_weight,
+    is_reward_mean,
+    read_log,
+    reward_name,
+    tenths,
+)
 
 POINTS = 200  # of a curve; more steps are averaged in bins
 # beside each reward's own
@@ -192,9 +198,9 @@ def _add_curves(job: RunRecord, rows: Sequence[Mapping[str, Any]]) -> None:
         by_step.setdefault(row["step"], {}).update(row)
     rows = list(by_step.values())
     logged: set[str] = set().union(*rows)
-    job.reward = _last_tenth(rows, "reward")
-    moved = {n: _last_tenth(rows, n) for n in sorted(filter(is_effective_weight, logged))}
-    job.effective = {reward_name(n): weight for n, weight in moved.items() if weight is not None}
+    job.reward = (tenths(rows, "reward") or (None, None))[1]
+    moved = {n: tenths(rows, n) for n in sorted(filter(is_effective_weight, logged))}
+    job.effective = {reward_name(n): ends[1] for n, ends in moved.items() if ends}
     size = -(-len(rows) // POINTS)
     job.steps = [
         rows[min(end, len(rows)) - 1]["step"] for end in range(size, len(rows) + size, size or 1)
@@ -203,13 +209,6 @@ def _add_curves(job: RunRecord, rows: Sequence[Mapping[str, Any]]) -> None:
     names += sorted(filter(is_effective_weight, logged))
     for name in filter(logged.__contains__, names):
         job.curves[name] = _binned([row.get(name) for row in rows], size)
-
-
-def _last_tenth(rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
-    """The mean over the last tenth of the steps that logged it; None where none did."""
-    values = [row[name] for row in rows if row.get(name) is not None]
-    last = values[-max(1, len(values) // 10) :]
-    return sum(last) / len(last) if last else None
 
 
 def _binned(values: Sequence[float | None], size: int) -> list[float | None]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from medgrpo.compare.records import RunRecord
 from medgrpo.metrics.paired import mcnemar_p, wilcoxon_p
+from medgrpo.metrics.settings import holm
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +46,7 @@ def value_of(job: RunRecord, key: str) -> str:
     if key in job.choices:
         return job.choices[key]
     if key in job.config:
-        return _text(job.config[key])
+        return as_text(job.config[key])
     if key in job.typed:
         return job.typed[key].strip("[]").replace(",", "+") or "none"
     return "default" if not job.config or _is_below(job, key) or "." not in key else "-"
@@ -55,7 +56,8 @@ def _is_below(job: RunRecord, key: str) -> bool:
     return any(name.startswith(f"{key}.") for name in job.config)
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A setting as it is shown."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -87,7 +89,7 @@ def differing_settings(jobs: Sequence[RunRecord]) -> list[str]:
 
     def differs(key: str) -> bool:
         knowing = [c for c, of in zip(known, groups, strict=True) if _group(key) in of]
-        return len({_text(config.get(key)) for config in knowing}) > 1
+        return len({as_text(config.get(key)) for config in knowing}) > 1
 
     return [key for key in keys if differs(key)]
 
@@ -104,7 +106,7 @@ def paired_tests(
     `scores` [runs, rows]: the higher the better, NaN where a run has no such row; `groups` name
     what a run was measured on; the answers of `exact` runs are right or wrong.
     """
-    from statsmodels.stats.multitest import multipletests
+    import numpy as np
 
     tests = [
         test
@@ -112,10 +114,9 @@ def paired_tests(
         if groups[first] == groups[second]
         for test in _paired_test(scores, first, second, exact[first] and exact[second])
     ]
-    if tests:
-        corrected = multipletests([test.p for test in tests], method="holm")[1]
-        for test, p_holm in zip(tests, corrected, strict=True):
-            test.p_holm = float(p_holm)
+    corrected = holm(np.array([test.p for test in tests]))
+    for test, p_holm in zip(tests, corrected.tolist(), strict=True):
+        test.p_holm = p_holm
     return tests
 
 

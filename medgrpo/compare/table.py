@@ -17,6 +17,7 @@ from medgrpo.compare.conclusions import conclusions, differing, label, p_text
 from medgrpo.compare.records import RunRecord
 from medgrpo.compare.settings import Setting
 from medgrpo.compare.statistics import value_of
+from medgrpo.config.progress import clock
 from medgrpo.config.terminal import console as plain_console
 from medgrpo.metrics.recorded import format_number
 
@@ -55,11 +56,7 @@ def duration(seconds: float) -> str:
     >>> [duration(s) for s in (7.4, 75, 7600)]
     ['7 s', '1:15', '2:06:40']
     """
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"{seconds:.0f} s" if seconds < 60 else clock(seconds)
 
 
 def _settings_table(settings: Sequence[Setting], keys: Sequence[str], width: int) -> Table:

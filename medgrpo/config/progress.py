@@ -89,10 +89,10 @@ class Phase:
         """How far it is, in words: "evaluating: 8 of 50, 0:31, about 2:40 left"."""
         seconds = time.monotonic() - self._start
         parts = [f"{self.done} of {self.total}"] if self.total is not None else []
-        parts += [self.note] * bool(self.note) + [_clock(seconds)]
+        parts += [self.note] * bool(self.note) + [clock(seconds)]
         made = self.done - self._from
         if self.total and made > 0 and self.done < self.total:
-            parts.append(f"about {_clock(seconds / made * (self.total - self.done))} left")
+            parts.append(f"about {clock(seconds / made * (self.total - self.done))} left")
         return f"{self.name}: {', '.join(parts)}"
 
     def _count(self) -> str:
@@ -125,7 +125,11 @@ def _bar(*, transient: bool) -> Progress | None:
     )
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """
+    >>> clock(75), clock(7600)
+    ('1:15', '2:06:40')
+    """
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

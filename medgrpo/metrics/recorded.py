@@ -5,7 +5,6 @@ Nothing here builds a metric: what another machine wrote in evaluation.json is d
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
@@ -65,9 +64,7 @@ class Evaluation:
     @classmethod
     def read(cls, folder: RunFolder) -> Evaluation:
         """What the folder holds; without stages where nothing was evaluated."""
-        if not folder.evaluation.exists():
-            return cls({})
-        stages = json.loads(folder.evaluation.read_text(encoding="utf-8"))
+        stages = folder.read_json(folder.evaluation) or {}
         paired, recorded = stages.pop("paired", []), stages.pop("metrics", {})
         selection = stages.pop("selection", {})
         known = {spec.name for spec in fields(MetricSpec)}
@@ -133,6 +130,11 @@ class Evaluation:
         return f"{label} {'rose' if rose else 'fell'} {change}{worse}."
 
     @property
+    def pair_lines(self) -> list[str]:
+        """`after against before: +0.120 (95 % +0.041 to +0.199), 31 gained, 7 lost, p = 0.0001`"""
+        return list(map(_pair_line, self.paired))
+
+    @property
     def cuts(self) -> str:
         """What the last stage's prompts and responses lost; "" for nothing."""
         trimmed, cut = (self.after.get(key, 0) for key in ("prompts_trimmed", "responses_cut_off"))
@@ -188,6 +190,17 @@ class Evaluation:
             if name == primary or (not repeats and any(value is not None for value in values)):
                 intervals = [stage.get(f"{name}_interval") for stage in self.stages.values()]
                 yield Line(spec.label, spec.digits, values, intervals if any(intervals) else [])
+
+
+def _pair_line(pair: dict[str, Any]) -> str:
+    text = f"{pair['to']} against {pair['from']}:".replace("_", " ")
+    if pair["difference"] is None:
+        return f"{text} not defined"
+    low, high = pair["interval"] or (None, None)
+    interval = "" if low is None else f" (95 % {low:+.3f} to {high:+.3f})"
+    p = "" if pair["mcnemar_p"] is None else f", p = {pair['mcnemar_p']:.2g}"
+    rows = f"{pair['gained']} gained, {pair['lost']} lost"
+    return f"{text} {pair['difference']:+.3f}{interval}, {rows}{p}"
 
 
 @cache

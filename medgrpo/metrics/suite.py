@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -125,7 +124,7 @@ def _mean(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def read_suite(folder: RunFolder) -> dict[str, Any]:
     """suite.json; {} of a run without a suite."""
-    return json.loads(folder.suite.read_text("utf-8")) if folder.suite.exists() else {}
+    return folder.read_json(folder.suite) or {}
 
 
 def conclusion(suite: Mapping[str, Any]) -> str:

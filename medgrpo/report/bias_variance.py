@@ -6,7 +6,6 @@ The training loss is the mean over an epoch's steps, the validation loss stands 
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from dataclasses import dataclass
@@ -41,13 +40,12 @@ class Curves:
         for row in rows:
             if row.get("loss") is not None and row.get("epoch"):
                 epochs[math.ceil(row["epoch"])].append(row["loss"])
-        best = json.loads(folder.best.read_text("utf-8")) if folder.best.exists() else None
         return cls(
             train_loss=[(epoch, sum(losses) / len(losses)) for epoch, losses in epochs.items()],
             validation_loss=_curve(rows, "epoch", "eval_loss"),
             reward=_curve(rows, "step", "reward"),
             score=_curve(rows, "step", "eval_score"),
-            best=best,
+            best=folder.read_json(folder.best),
         )
 
     @property

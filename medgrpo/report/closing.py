@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from medgrpo.config.terminal import console as plain_console
 from medgrpo.metrics.recorded import Evaluation, format_interval, format_number
 from medgrpo.metrics.suite import conclusion, read_suite
 from medgrpo.rundir import RunFolder
-from medgrpo.tracking.metrics_log import read_log
+from medgrpo.tracking.metrics_log import read_log, tenths
 
 COLUMNS = 80
 
@@ -82,9 +81,9 @@ def _lines(folder: RunFolder, evaluation: Evaluation) -> Iterator[str]:
     details = evaluation.after.get("rubric_score_details") or {}
     for tag, one in details.get("tags", {}).items():
         yield f"  {tag:<40}{one['score']:.3f}  ({one['n']} rows)"
-    yield from map(_pair_line, evaluation.paired)
-    if folder.best.exists():
-        yield _best_line(json.loads(folder.best.read_text(encoding="utf-8")))
+    yield from evaluation.pair_lines
+    if best := folder.read_json(folder.best):
+        yield _best_line(best)
     yield from (f"Watch: {alarm['text']}" for alarm in folder.read_watch())
 
 
@@ -170,21 +169,6 @@ def _metric_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
     return rows
 
 
-def _pair_line(pair: Mapping[str, Any]) -> str:
-    """`after against before: +0.120 (95 % +0.041 to +0.199), 31 gained, 7 lost, p = 0.0001`"""
-    text = f"{pair['to']} against {pair['from']}:".replace("_", " ")
-    if pair["difference"] is None:
-        return f"{text} not defined"
-    interval = (
-        f" (95 % {pair['interval'][0]:+.3f} to {pair['interval'][1]:+.3f})"
-        if pair["interval"]
-        else ""
-    )
-    p = "" if pair["mcnemar_p"] is None else f", p = {pair['mcnemar_p']:.2g}"
-    rows = f"{pair['gained']} gained, {pair['lost']} lost"
-    return f"{text} {pair['difference']:+.3f}{interval}, {rows}{p}"
-
-
 def _best_line(best: Mapping[str, Any]) -> str:
     if best["value"] is None:
         return f"Best checkpoint: the last, step {best['step']} (no validation rows were measured)"
@@ -193,12 +177,8 @@ def _best_line(best: Mapping[str, Any]) -> str:
 
 def _reward_row(folder: RunFolder, stages: int) -> list[tuple[str, ...]]:
     """The mean total reward of the first and of the last tenth of the logged steps."""
-    rewards = [row["reward"] for row in read_log(folder.metrics) if row.get("reward") is not None]
-    if not rewards:
-        return []
-    tenth = -(-len(rewards) // 10)
-    first, last = sum(rewards[:tenth]) / tenth, sum(rewards[-tenth:]) / tenth
-    return [_row("reward, first and last tenth", [None] * (stages - 2) + [first, last])]
+    ends = tenths(read_log(folder.metrics), "reward")
+    return [_row("reward, first and last tenth", [None] * (stages - 2) + [*ends])] if ends else []
 
 
 def _row(text: str, values: Sequence[float | None], digits: int = 3) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ def model_card(config: Mapping[str, Any], evaluation: Evaluation) -> str:
     }
     shown = ("seed", "dataset", "prompt", "model", "lora", "first_trainer", "trainer", "rewards")
     settings = {key: config[key] for key in shown if config.get(key)}
+    pairs = "\n".join(f"- {line}" for line in evaluation.pair_lines)
     return f"""\
 ---
 {yaml.safe_dump(header, sort_keys=False)}---
@@ -60,7 +61,9 @@ what is trained on them.
 
 {_results(evaluation)}
 
-{_paired(evaluation.paired)}
+{pairs}
+
+Intervals of differences are a bootstrap's over rows; p is McNemar's exact test.
 
 ## Limits
 
@@ -118,17 +121,3 @@ def _results(evaluation: Evaluation) -> str:
             ]
             lines.append(f"| 95 % interval of {metric.label} | {' | '.join(spans)} |")
     return "\n".join(lines)
-
-
-def _paired(pairs: Sequence[Mapping[str, Any]]) -> str:
-    return "\n".join(map(_pair_line, pairs)).replace("after_", "after ")
-
-
-def _pair_line(pair: Mapping[str, Any]) -> str:
-    difference = format_number(pair["difference"], missing=NOT_DEFINED)
-    interval = format_interval(pair["interval"], missing=NOT_DEFINED)
-    p = NOT_DEFINED if pair["mcnemar_p"] is None else f"{pair['mcnemar_p']:.2g}"
-    return (
-        f"- {pair['to']} against {pair['from']}: {difference} (95 % {interval}), "
-        f"{pair['gained']} rows gained and {pair['lost']} lost, McNemar's exact p {p}"
-    )

@@ -6,8 +6,7 @@ Made from the run folder alone, so that it can be made again at any time, also e
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from medgrpo.tracking.metrics_log import (
     is_reward_mean,
     read_log,
     reward_name,
+    tenths,
 )
 
 COMPLETIONS = 20  # questions shown with all answers
@@ -60,7 +60,7 @@ def stage_name(stage: str) -> str:
 
 def _run(folder: RunFolder) -> dict[str, Any]:
     """What was run, on what, and how to run it again."""
-    passport = json.loads(folder.passport.read_text("utf-8"))
+    passport = folder.read_passport()
     config = yaml.safe_load((folder.path / ".hydra" / "config.yaml").read_text("utf-8"))
     choices = yaml.safe_load((folder.path / ".hydra" / "hydra.yaml").read_text("utf-8"))
     choices = choices["hydra"]["runtime"]["choices"]
@@ -102,7 +102,7 @@ def _held_out(folder: RunFolder) -> dict[str, Any]:
         "metrics": list(evaluation.lines()),
         "metric": after["primary_metric"],
         "questions": list(questions.values()),
-        "parity": _json(folder.path / "parity.json"),
+        "parity": folder.read_json("parity.json"),
         "suite": read_suite(folder),
     }
 
@@ -121,8 +121,8 @@ def _training(folder: RunFolder) -> dict[str, Any]:
     return {
         "conclusion": curves.conclusion(),
         "best": curves.best,
-        "rewards": _first_and_last(folder),
-        "effective": _effective(folder),
+        "rewards": _by_reward(folder, is_reward_mean),
+        "effective": _by_reward(folder, is_effective_weight),
         "alarms": folder.read_watch(),
         "pictures": [
             base64.b64encode(file.read_bytes()).decode() for file in files if file.exists()
@@ -130,29 +130,8 @@ def _training(folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def _first_and_last(folder: RunFolder) -> dict[str, tuple[float, float]]:
-    """Each reward's mean over the first and the last tenth of the logged steps."""
-    means = {}
-    for name, values in _logged(folder, is_reward_mean):
-        tenth = -(-len(values) // 10)
-        means[name] = (sum(values[:tenth]) / tenth, sum(values[-tenth:]) / tenth)
-    return means
-
-
-def _effective(folder: RunFolder) -> dict[str, float]:
-    """Each reward's effective weight, its mean over the logged steps."""
-    return {
-        name: sum(values) / len(values) for name, values in _logged(folder, is_effective_weight)
-    }
-
-
-def _logged(folder: RunFolder, wanted: Callable[[str], bool]) -> Iterator[tuple[str, list[float]]]:
-    """Of the keys that are `wanted`, the reward's name and its known values by step."""
+def _by_reward(folder: RunFolder, wanted: Callable[[str], bool]) -> dict[str, tuple[float, float]]:
+    """Of the keys that are `wanted`, by reward: the means over the first and the last tenth."""
     rows = read_log(folder.metrics)
-    for key in sorted({key for row in rows for key in row if wanted(key)}):
-        if values := [row[key] for row in rows if row.get(key) is not None]:
-            yield reward_name(key), values
-
-
-def _json(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text("utf-8")) if path.exists() else None
+    keys = sorted({key for row in rows for key in row if wanted(key)})
+    return {reward_name(key): ends for key in keys if (ends := tenths(rows, key))}

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, ClassVar, Protocol, TypeAlias, cast
 
 from medgrpo import __version__
 from medgrpo.dataset.example import Example
@@ -52,11 +52,12 @@ class Reward(Protocol):
 
     weight: float  # in the total
     verifiable: bool = False  # compares with the gold answer, by rule: cannot be talked into more
+    default_name: ClassVar[str] = ""  # where no run gives it one
     __name__: str  # its config key; TRL logs rewards/<__name__>/mean
 
-    def __init__(self, *, weight: float, name: str) -> None:
+    def __init__(self, *, weight: float = 1.0, name: str = "") -> None:
         self.weight = weight
-        self.__name__ = name
+        self.__name__ = name or self.default_name
 
     @abstractmethod
     def __call__(

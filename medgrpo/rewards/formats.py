@@ -67,8 +67,7 @@ class ReasoningTagsReward(RuleReward):
     0.75
     """
 
-    def __init__(self, *, weight: float = 1.0, name: str = "reasoning_tags") -> None:
-        super().__init__(weight=weight, name=name)
+    default_name = "reasoning_tags"
 
     def score(self, response: str, row: Example) -> float:
         """Similarity of the response's tags to the expected four."""
@@ -167,8 +166,7 @@ class ResponseFormatReward(RuleReward):
     (1.0, 0.6)
     """
 
-    def __init__(self, *, weight: float = 1.0, name: str = "response_format") -> None:
-        super().__init__(weight=weight, name=name)
+    default_name = "response_format"
 
     def score(self, response: str, row: Example) -> float:
         """Mean of the five shares."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Interval
 
@@ -29,15 +29,26 @@ class AnswerReward(RuleReward):
     """A reward that reads the answer of a response and compares it with the gold."""
 
     verifiable = True
+    of_labels: ClassVar[bool]  # whether it is about rows with a label, or about those without
 
-    def __init__(self, *, weight: float, name: str, style: Style) -> None:
+    def __init__(self, *, weight: float = 1.0, name: str = "", style: Style = "reasoning") -> None:
         """`style`: how answers are read, the prompt's."""
         super().__init__(weight=weight, name=name)
         self.style = style
 
     @abstractmethod
+    def worth(self, answer: str, row: Example) -> float:
+        """What an answer that could be read is worth, in [0, 1]."""
+
     def score(self, response: str, row: Example, *, truncated: bool = False) -> float | None:
-        """As `RuleReward.score`, of a response that may have been cut off at its token limit."""
+        """0.0 for no answer, None for a row of the other kind.
+
+        `truncated`: the response was cut off at its token limit.
+        """
+        if (row["label"] is not None) != self.of_labels:
+            return None
+        answer = predict(response, row, self.style, truncated=truncated)
+        return 0.0 if answer is None else self.worth(answer, row)
 
     def __call__(
         self, completions: list[Completion], truncated: Sequence[bool] = (), **columns: Any
@@ -59,16 +70,10 @@ class ChoiceAccuracyReward(AnswerReward):
     1.0
     """
 
-    def __init__(
-        self, *, weight: float = 1.0, name: str = "choice_accuracy", style: Style = "reasoning"
-    ) -> None:
-        super().__init__(weight=weight, name=name, style=style)
+    default_name, of_labels = "choice_accuracy", True
 
-    def score(self, response: str, row: Example, *, truncated: bool = False) -> float | None:
-        """1.0 for the gold label, 0.0 for another or none, None where there is no label."""
-        if row["label"] is None:
-            return None
-        return float(predict(response, row, self.style, truncated=truncated) == row["label"])
+    def worth(self, answer: str, row: Example) -> float:
+        return float(answer == row["label"])
 
 
 class ChoiceOverlapReward(AnswerReward):
@@ -83,17 +88,10 @@ class ChoiceOverlapReward(AnswerReward):
     0.5
     """
 
-    def __init__(
-        self, *, weight: float = 1.0, name: str = "choice_overlap", style: Style = "reasoning"
-    ) -> None:
-        super().__init__(weight=weight, name=name, style=style)
+    default_name, of_labels = "choice_overlap", True
 
-    def score(self, response: str, row: Example, *, truncated: bool = False) -> float | None:
-        """The overlap with the gold label, 0.0 for no answer, None where there is no label."""
-        if row["label"] is None:
-            return None
-        answer = predict(response, row, self.style, truncated=truncated)
-        return choice_overlap(answer, row["label"])
+    def worth(self, answer: str, row: Example) -> float:
+        return choice_overlap(answer, str(row["label"]))
 
 
 class ListMatchReward(AnswerReward):
@@ -107,6 +105,8 @@ class ListMatchReward(AnswerReward):
     0.8
     """
 
+    of_labels = False
+
     def __init__(
         self,
         *,
@@ -119,12 +119,8 @@ class ListMatchReward(AnswerReward):
         super().__init__(weight=weight, name=name, style=style)
         self.threshold = threshold
 
-    def score(self, response: str, row: Example, *, truncated: bool = False) -> float | None:
-        """The F1 of the answer's items, None where there is a label."""
-        if row["label"] is not None:
-            return None
-        answer = predict(response, row, self.style, truncated=truncated)
-        return 0.0 if answer is None else list_f1(answer, row["answer"], self.threshold)
+    def worth(self, answer: str, row: Example) -> float:
+        return list_f1(answer, row["answer"], self.threshold)
 
 
 class TokenF1Reward(AnswerReward):
@@ -138,14 +134,7 @@ class TokenF1Reward(AnswerReward):
     0.8
     """
 
-    def __init__(
-        self, *, weight: float = 1.0, name: str = "token_f1", style: Style = "reasoning"
-    ) -> None:
-        super().__init__(weight=weight, name=name, style=style)
+    default_name, of_labels = "token_f1", False
 
-    def score(self, response: str, row: Example, *, truncated: bool = False) -> float | None:
-        """The F1 of the answer's words, None where there is a label."""
-        if row["label"] is not None:
-            return None
-        answer = predict(response, row, self.style, truncated=truncated)
-        return 0.0 if answer is None else token_f1(answer, row["answer"])
+    def worth(self, answer: str, row: Example) -> float:
+        return token_f1(answer, row["answer"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,17 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         except (ValueError, LookupError, TypeError):
             raise UserError(f"{path}: line {number} is damaged; put the file back") from None
     return rows
+
+
+def tenths(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[float, float] | None:
+    """The means of a value over the first and the last tenth of the rows that have it; None: none.
+
+    >>> tenths([{"reward": n} for n in range(20)], "reward")
+    (0.5, 18.5)
+    """
+    values = [row[name] for row in rows if row.get(name) is not None]
+    size = -(-len(values) // 10)
+    return (sum(values[:size]) / size, sum(values[-size:]) / size) if values else None
 
 
 class MetricsLog:

@@ -125,7 +125,7 @@ def _cell(value: Any) -> Any:
 
 def _send_artifacts(tracker: Tracker, folder: RunFolder, metadata: Mapping[str, Any]) -> None:
     """The adapter, an output, which descends from the dataset, an input known by its contents."""
-    data = _json(folder, folder.passport.name).get("dataset")
+    data = folder.read_passport().get("dataset")
     if data:
         digest = "".join(part["sha256"][:8] for part in data.values())
         with tempfile.TemporaryDirectory() as scratch:
@@ -134,8 +134,3 @@ def _send_artifacts(tracker: Tracker, folder: RunFolder, metadata: Mapping[str, 
             tracker.artifact(f"dataset-{digest}", "dataset", Path(scratch), data, used=True)
     if folder.adapter.is_dir():
         tracker.artifact("adapter", "model", folder.adapter, {"dataset": data, **metadata})
-
-
-def _json(folder: RunFolder, name: str) -> dict[str, Any]:
-    file = folder.path / name
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
