@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from medgrpo import __version__
@@ -75,12 +74,7 @@ class RunFolder:
         self._reserve.write_bytes(bytes(RESERVED))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         seconds = round(time.monotonic() - self._start, 1)
         self._reserve.unlink(missing_ok=True)
         if error is None:

@@ -132,6 +132,7 @@ def scored(
     rewards: Sequence[Reward], rows: list[Example], answers: list[dict[str, str]]
 ) -> pd.DataFrame:
     """One line an answer: row, kind, words, completion and the score of each reward."""
+    import numpy as np
     import pandas as pd
 
     asked = [
@@ -148,10 +149,7 @@ def scored(
             "kind": [kind for _, kind, _ in asked],
             "words": [len(text.split()) for text in texts],
             "completion": texts,
-            **{
-                name: pd.array(values, dtype="Float64").astype(float)
-                for name, values in scores.items()
-            },
+            **{name: np.array(values, dtype=float) for name, values in scores.items()},
         }
     )
 

@@ -22,7 +22,7 @@ from medgrpo.config.schema import Problem, unknown
 IN_A_STAGE = (  # of evaluation.json, beside the metrics
     *("primary", "primary_metric", "n", "n_primary", "n_labelled", "unparsed", "k"),
     *("support", "recall", "groups", "rewards", "prompts_trimmed", "responses_cut_off"),
-    *("answers_cached", "seconds_saved"),
+    *("answers_cached", "seconds_saved", "answered_by", "grader"),
 )
 
 

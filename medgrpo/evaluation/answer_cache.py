@@ -12,11 +12,17 @@ seen.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from medgrpo import __version__
-from medgrpo.evaluation.engines.base import Decoding, Engine, Generation, prompt_ids
+from medgrpo.evaluation.engines.base import (
+    Decoding,
+    Engine,
+    Generation,
+    OnAnswers,
+    Prompts,
+    prompt_ids,
+)
 from medgrpo.judge.cache import Cache, cache_key
 from medgrpo.model.base import Policy
 from medgrpo.model.identity import weights_hash
@@ -42,10 +48,7 @@ class AnswerCache:
         ]  # fmt: skip
 
     def generate(
-        self,
-        prompts: Sequence[list[dict[str, str]]],
-        decoding: Decoding,
-        on_answers: Callable[[Mapping[int, Generation]], None],
+        self, prompts: Prompts, decoding: Decoding, on_answers: OnAnswers
     ) -> list[Generation]:
         """As `Engine.generate`, of a greedy `decoding`.
 

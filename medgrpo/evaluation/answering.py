@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from medgrpo.config.progress import Phase
 from medgrpo.evaluation.answer_cache import AnswerCache
-from medgrpo.evaluation.engines.base import Decoding, Engine, Generation
+from medgrpo.evaluation.engines.base import Decoding, Engine, Generation, Prompts
 from medgrpo.model.base import Policy
 from medgrpo.model.sharding import is_sharded
 
@@ -23,7 +23,7 @@ class Answered(NamedTuple):
 def ask(
     engine: Engine,
     policy: Policy,
-    prompts: Sequence[list[dict[str, str]]],
+    prompts: Prompts,
     decoding: Decoding,
     *,
     name: str,

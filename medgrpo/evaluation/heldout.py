@@ -22,7 +22,7 @@ from medgrpo.dataset.example import Example
 from medgrpo.dataset.fit import LEFT_OUT
 from medgrpo.dataset.prompt import Prompt
 from medgrpo.errors import UserError
-from medgrpo.evaluation.answering import Answered, ask
+from medgrpo.evaluation.answering import ask
 from medgrpo.evaluation.engines.base import Decoding, Engine, Generation
 from medgrpo.evaluation.likelihood import note_logprobs
 from medgrpo.evaluation.rewarded import grade, reward
@@ -184,9 +184,13 @@ class HeldOut:
             text, cut = prefilled + answer.text, answer.truncated
             return row_value(metric, read(rows[place], text, 0, prompt.style, truncated=cut))
 
-        asking = partial(self._answers, engine, policy, prompt)
-        greedy, cached, saved = asking(messages, measure=metric.label or metric.name, value=value)
-        sampled = asking(repeated, temperature=self.temperature).answers
+        asking = partial(ask, engine, policy, cache=self.answer_cache)
+        decoding, sampling = self._decoding(prompt), self._decoding(prompt, self.temperature)
+        greedy, cached, saved = asking(
+            messages, decoding, name=f"evaluating ({self.split})",
+            measure=metric.label or metric.name, value=value,
+        )  # fmt: skip
+        sampled = asking(repeated, sampling, name=f"sampling ({self.split})").answers
         votes = [(prefilled + answer.text, answer.truncated) for answer in sampled]
         predictions = [
             read(
@@ -201,10 +205,11 @@ class HeldOut:
         ]
         if self.shuffles:
             asked = shuffle(rows, self.shuffles)
-            again = asking([prompt.messages(one.row) for one in asked], name="options shuffled")
+            reordered = [prompt.messages(one.row) for one in asked]
+            again = asking(reordered, decoding, name=f"options shuffled ({self.split})")
             note_shuffled(predictions, asked, again.answers, prompt.style, prefilled)
         if self.option_logprobs:
-            likely = partial(engine.option_logprobs, policy, batch_size=self.batch_size)
+            likely = partial(engine.option_logprobs, policy, decoding=decoding)
             note_logprobs(predictions, rows, prompt, likely, self.option_lead)
         graded = grader and any(row.get("rubric") for row in rows)
         facts = {"grader": grade(grader, rows, predictions)} if grader and graded else {}
@@ -225,25 +230,13 @@ class HeldOut:
         evaluate = partial(plain, policy, reading=reading)
         return Scorer(evaluate, reading.metric, reading.prompt.style, self.limit)
 
-    def _answers(
-        self,
-        engine: Engine,
-        policy: Policy,
-        prompt: Prompt,
-        messages: list[Any],
-        temperature: float = 0.0,
-        **shown: Any,
-    ) -> Answered:
-        """The engine's answers; `shown` says what they are worth so far."""
-        decoding = Decoding(
+    def _decoding(self, prompt: Prompt, temperature: float = 0.0) -> Decoding:
+        """How it is answered: greedily, unless at a `temperature`."""
+        tokens = self.batch_prompt_tokens and self.batch_prompt_tokens + self.max_new_tokens
+        return Decoding(
             batch_size=self.batch_size,
             max_new_tokens=self.max_new_tokens,
-            batch_tokens=self.batch_size * (self.batch_prompt_tokens + self.max_new_tokens)
-            if self.batch_prompt_tokens
-            else None,
+            batch_tokens=tokens and self.batch_size * tokens,
             temperature=temperature,
             chat_template_kwargs=prompt.chat_template_kwargs,
         )
-        doing = shown.pop("name", "sampling" if temperature else "evaluating")
-        name = f"{doing} ({self.split})"
-        return ask(engine, policy, messages, decoding, name=name, cache=self.answer_cache, **shown)

@@ -46,7 +46,6 @@ def note_logprobs(
             [prompt.messages(rows[place]) for place in asked],
             [[spaces + label for label in choices[place]] for place in asked],
             lead=text.removesuffix(spaces),
-            chat_template_kwargs=prompt.chat_template_kwargs,
         )
     for prediction in predictions:
         prediction["option_logprobs"] = None

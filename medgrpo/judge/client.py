@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from medgrpo.judge.usage import Usage, report
 
@@ -78,6 +78,10 @@ Verdicts = Callable[[], Awaitable[list[Verdict]]]  # asks for what is decided to
 ASKING: ContextVar[Asking] = ContextVar("asking")  # unset outside a reward
 
 
+Messages: TypeAlias = list[dict[str, str]]  # of a role and a content
+Schema: TypeAlias = "type[BaseModel] | None"
+
+
 class Judge(Protocol):
     """Anything that can be asked. `name` is shown to the user.
 
@@ -115,9 +119,7 @@ class Judge(Protocol):
         return [self.name]
 
     @abstractmethod
-    async def chat(
-        self, messages: list[dict[str, str]], schema: type[BaseModel] | None, logprobs: int = 0
-    ) -> Reply:
+    async def chat(self, messages: Messages, schema: Schema, logprobs: int = 0) -> Reply:
         """Answer `messages`; with a `schema`, the text is JSON that the schema accepts.
 
         Raises JudgeError when no such answer could be had.

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from medgrpo.judge.address import Address
 from medgrpo.judge.client import JudgeError, Limits
@@ -36,6 +36,7 @@ _WORTH_TELLING = 5.0  # seconds of a pause before anything was answered
 _CHARACTERS = 4  # a token, where the endpoint does not count them
 
 T = TypeVar("T")
+Request: TypeAlias = Callable[[int], dict[str, Any]]  # after so many bad replies: a body to send
 
 _log = logging.getLogger(__name__)
 
@@ -63,16 +64,10 @@ class Endpoint:
         """Drop the connections."""
         await self._transport.close()
 
-    async def ask(
-        self,
-        request: Callable[[int], dict[str, Any]],
-        read: Callable[[Completion], T],
-        usage: Usage,
-    ) -> T:
+    async def ask(self, request: Request, read: Callable[[Completion], T], usage: Usage) -> T:
         """What `read` makes of a reply. Raises JudgeError when none will do, or in time.
 
-        `request` gives the body of a chat completion after so many bad replies; `read` raises
-        BadReply for one that shall be asked for again.
+        `read` raises BadReply for one that shall be asked for again.
         """
         try:
             async with asyncio.timeout(self.limits.deadline):
@@ -82,12 +77,7 @@ class Endpoint:
                 f"no answer in {self.limits.deadline:g} s, attempts included"
             ) from None
 
-    async def _attempts(
-        self,
-        request: Callable[[int], dict[str, Any]],
-        read: Callable[[Completion], T],
-        usage: Usage,
-    ) -> T:
+    async def _attempts(self, request: Request, read: Callable[[Completion], T], usage: Usage) -> T:
         bad, pause = 0, 0.0
         for attempt in range(1, self.limits.attempts + 1):
             if attempt > 1:

@@ -13,13 +13,10 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from medgrpo.errors import UserError
-from medgrpo.judge.client import Judge, Reply
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
+from medgrpo.judge.client import Judge, Messages, Reply, Schema
 
 _STOP = frozenset(
     re.findall(
@@ -188,9 +185,7 @@ class LexicalJudge(Judge):
 
     name = "lexical"
 
-    async def chat(
-        self, messages: list[dict[str, str]], schema: type[BaseModel] | None, logprobs: int = 0
-    ) -> Reply:
+    async def chat(self, messages: Messages, schema: Schema, logprobs: int = 0) -> Reply:
         """The answer to a prompt of a shipped judged reward; raises UserError on any other."""
         fields = frozenset(schema.model_fields if schema else ())
         if fields not in _BY_FIELDS:

@@ -13,14 +13,14 @@ import logging
 import os
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Interval, Predicate
 
 from medgrpo.errors import UserError
 from medgrpo.judge.address import Address, BaseUrl
 from medgrpo.judge.cache import Cache, cache_key
-from medgrpo.judge.client import ASKING, Asking, Judge, JudgeError, Limits, Reply
+from medgrpo.judge.client import ASKING, Asking, Judge, JudgeError, Limits, Messages, Reply, Schema
 from medgrpo.judge.endpoint import Endpoint
 from medgrpo.judge.protocol import Completion, Unavailable
 from medgrpo.judge.request import (
@@ -36,9 +36,6 @@ from medgrpo.judge.request import (
 )
 from medgrpo.judge.traffic import OwnLoop, SingleFlight
 from medgrpo.judge.usage import Usage
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
 
 _RECOVERY = 2.0  # seconds between questions to an endpoint that answered none of a batch
 
@@ -150,9 +147,7 @@ class OpenAIJudge(Judge):
         with suppress(TimeoutError):
             self._loop.start(asyncio.wait_for(self._answers(), longest)).result()
 
-    async def chat(
-        self, messages: list[dict[str, str]], schema: type[BaseModel] | None, logprobs: int = 0
-    ) -> Reply:
+    async def chat(self, messages: Messages, schema: Schema, logprobs: int = 0) -> Reply:
         """See Judge. May be called from any event loop."""
         asking = ASKING.get(Asking("other"))
         shape = schema.model_json_schema() if schema else None
@@ -173,12 +168,7 @@ class OpenAIJudge(Judge):
     # From here on everything runs on the judge's own loop.
 
     async def _shared(
-        self,
-        key: bytes,
-        messages: list[dict[str, str]],
-        schema: type[BaseModel] | None,
-        logprobs: int,
-        usage: Usage,
+        self, key: bytes, messages: Messages, schema: Schema, logprobs: int, usage: Usage
     ) -> Reply:
         """Join the same call if it is under way; otherwise make it and keep its reply."""
 
@@ -211,12 +201,7 @@ class OpenAIJudge(Judge):
                 await asyncio.sleep(_RECOVERY)
 
     async def _ask(
-        self,
-        messages: list[dict[str, str]],
-        schema: type[BaseModel] | None,
-        logprobs: int,
-        usage: Usage,
-        mode: Mode,
+        self, messages: Messages, schema: Schema, logprobs: int, usage: Usage, mode: Mode
     ) -> Reply:
         shape = response_format(schema, mode)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Interval
 
@@ -20,14 +20,13 @@ from medgrpo.judge.client import (
     Asking,
     Judge,
     JudgeError,
+    Messages,
     Reply,
+    Schema,
     Verdict,
     Verdicts,
     clipped,
 )
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
 
 _MEMBER: ContextVar[Judge] = ContextVar("member")  # whose verdict is being made
 
@@ -86,9 +85,7 @@ class Panel(Judge):
     def identity(self) -> list[Any]:
         return ["panel", self._vote, *(judge.identity for judge in self.members.values())]
 
-    async def chat(
-        self, messages: list[dict[str, str]], schema: type[BaseModel] | None, logprobs: int = 0
-    ) -> Reply:
+    async def chat(self, messages: Messages, schema: Schema, logprobs: int = 0) -> Reply:
         """See Judge: of the member whose verdict is being made."""
         return await _MEMBER.get().chat(messages, schema, logprobs)
 

@@ -31,22 +31,20 @@ class Labelled(RowMetric):
 class Accuracy(Labelled):
     """Share of the answers that are right."""
 
-    label, column, binary = "accuracy", "correct", True
+    label, binary = "accuracy", True
+    column: str | None = "correct"
 
     def value(self, row: Prediction) -> float:
         return float(row["correct"] is True)
 
 
-class AccuracyParsed(Labelled):
+class AccuracyParsed(Accuracy):
     """The same among the answers that could be read."""
 
-    label = "accuracy given parsed"
+    label, column, binary = "accuracy given parsed", None, False
 
     def about(self, row: Prediction) -> bool:
         return super().about(row) and bool(row["predicted"])
-
-    def value(self, row: Prediction) -> float:
-        return float(row["correct"] is True)
 
 
 class MajorityVote(Labelled):

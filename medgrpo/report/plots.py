@@ -155,13 +155,9 @@ def _window(rows: Sized) -> int:
 
 def _smooth(values: np.ndarray, window: int) -> np.ndarray:
     """The mean of the known values among the `window` (odd) around each; NaN where none is."""
-    import numpy as np
+    import pandas as pd
 
-    known = np.isfinite(values)
-    ones = np.ones(window)
-    total = np.convolve(np.where(known, values, 0.0), ones, mode="same")
-    count = np.convolve(known, ones, mode="same")
-    return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0.5)
+    return pd.Series(values).rolling(window, center=True, min_periods=1).mean().to_numpy()
 
 
 def _column(rows: list[dict[str, Any]], key: str) -> np.ndarray:

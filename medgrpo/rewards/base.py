@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
-from typing import Any, ClassVar, Protocol, TypeAlias, cast
+from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, cast
 
 from medgrpo import __version__
 from medgrpo.dataset.example import Example
@@ -25,6 +25,7 @@ from medgrpo.rewards.shown import whole_response
 
 Completion: TypeAlias = str | list[dict[str, str]]  # plain text or the messages of one turn
 
+T = TypeVar("T")
 SAYS_SOMETHING = re.compile(r"\w")
 
 _FAILURES_TOLD = 3  # of each reward; the rest are counted
@@ -146,10 +147,19 @@ class JudgedReward(Reward, ABC):
         self, completions: list[Completion], columns: dict[str, list[Any]]
     ) -> list[Verdict | None]:
         """Scores and reasons of a batch, in order; None where the judge failed."""
+        return await self.each_once(self._judged, completions, columns)
+
+    async def each_once(
+        self,
+        judge: Callable[[str, Example], Awaitable[T]],
+        completions: list[Completion],
+        columns: dict[str, list[Any]],
+    ) -> list[T]:
+        """What `judge` finds of the part of each response that is judged, the same ones once."""
         pairs = [(self.reads(text, row), row) for text, row in each_with_row(completions, columns)]
         keys = [(text, repr(row)) for text, row in pairs]
         distinct = dict(zip(keys, pairs, strict=True))
-        found = await asyncio.gather(*(self._judged(*pair) for pair in distinct.values()))
+        found = await asyncio.gather(*(judge(*pair) for pair in distinct.values()))
         by_key = dict(zip(distinct, found, strict=True))
         return [by_key[key] for key in keys]
 

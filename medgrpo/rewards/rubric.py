@@ -21,7 +21,6 @@ from medgrpo.rewards.base import (
     Completion,
     JudgedReward,
     Reward,
-    each_with_row,
 )
 from medgrpo.rewards.rubric_questions import (
     TOP,
@@ -113,15 +112,11 @@ class RubricReward(JudgedReward):
         """
         if self.aggregation == "implicit":
             return await super().__call__(completions, log_extra, **columns)
-        pairs = [(self.reads(text, row), row) for text, row in each_with_row(completions, columns)]
-        keys = [(text, repr(row)) for text, row in pairs]
-        distinct = dict(zip(keys, pairs, strict=True))
-        found = await asyncio.gather(*(self.graded(*pair) for pair in distinct.values()))
-        by_key = dict(zip(distinct, found, strict=True))
+        found = await self.each_once(self.graded, completions, columns)
         if log_extra is not None:
-            column = [graded and dump_grades(*graded) for graded in map(by_key.get, keys)]
+            column = [graded and dump_grades(*graded) for graded in found]
             log_extra(f"{self.__name__}/criteria", column)
-        return [self._score(by_key[key]) for key in keys]
+        return list(map(self._score, found))
 
     def baits(self, rows: Sequence[Example]) -> dict[str, float | None]:
         """What answers that are none earn: the mean over `rows` of an empty and an off-topic one.

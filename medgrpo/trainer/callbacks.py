@@ -41,12 +41,7 @@ class LogCallback(TrainerCallback):
             self._track(row.pop("step"), row)
 
     def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **kwargs: Any,
+        self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any
     ) -> None:
         """Record `logs` under the current step."""
         if logs and state.is_world_process_zero:
@@ -111,12 +106,7 @@ class ProgressCallback(TrainerCallback):
             self._phase.__enter__()
 
     def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **kwargs: Any,
+        self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any
     ) -> None:
         """Remember the latest reward, or the loss where there are no rewards; and the probe."""
         for name in ("reward", "loss"):

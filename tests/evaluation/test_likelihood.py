@@ -8,6 +8,7 @@ import torch
 
 from medgrpo.dataset.prompt import Prompt
 from medgrpo.errors import UserError
+from medgrpo.evaluation.engines.base import Decoding
 from medgrpo.evaluation.engines.openai_engine import OpenAIEngine
 from medgrpo.evaluation.engines.transformers_engine import TransformersEngine
 from medgrpo.model.base import TINY, Policy
@@ -39,8 +40,8 @@ def test_a_label_is_as_likely_as_it_is_alone(policy, batch_size):
     ]
     prompts = [[{"role": "user", "content": text}] for text in questions]
     labels = [["A", "B"], ["yes", "no", "maybe"], ["zyx, or so", "B"]]
-    asked = {"lead": "<answer>\n", "batch_size": batch_size, "chat_template_kwargs": {}}
-    found = TransformersEngine().option_logprobs(policy, prompts, labels, **asked)
+    decoding = Decoding(batch_size=batch_size, max_new_tokens=1)
+    found = TransformersEngine().option_logprobs(policy, prompts, labels, decoding, "<answer>\n")
     for prompt, some, logs in zip(prompts, labels, found, strict=True):
         text = policy.tokenizer.apply_chat_template(
             prompt, tokenize=False, add_generation_prompt=True
@@ -53,7 +54,7 @@ def test_a_label_is_as_likely_as_it_is_alone(policy, batch_size):
 def test_an_engine_without_them_says_so(policy):
     engine = OpenAIEngine(base_url="http://x", served_model="x")
     with pytest.raises(UserError, match=r"evaluation\.option_logprobs: this engine gives none"):
-        engine.option_logprobs(policy, [], [], lead="", batch_size=1, chat_template_kwargs={})
+        engine.option_logprobs(policy, [], [], Decoding(batch_size=1, max_new_tokens=1), "")
 
 
 ROBUST = [

@@ -26,14 +26,9 @@ class Generation(NamedTuple):
     truncated: bool  # cut off at max_new_tokens, before an end token
 
 
-def only_evaluates(*, trains: bool, adapter: bool, why: str) -> Iterator[Problem]:
-    """What an engine cannot do that answers without the policy; `why` it takes no adapter."""
-    if trains:
-        yield ONLY_EVALUATES
-    if adapter:
-        yield Problem("model.adapter", f"{why}: leave it null")
-
-
+Chat: TypeAlias = list[dict[str, str]]  # messages of a role and a content
+Prompts: TypeAlias = Sequence[Chat]
+Labels: TypeAlias = Sequence[Sequence[str]]  # of each prompt
 OnAnswers: TypeAlias = Callable[[Mapping[int, Generation]], None]
 OnText: TypeAlias = Callable[[str], None]
 
@@ -49,12 +44,17 @@ class Decoding:
     chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
 
 
+def unheard(answers: Mapping[int, Generation]) -> None:
+    """An `OnAnswers` for who waits for all of them."""
+
+
 class Engine(Protocol):
     """Answers prompts, by the policy or in its name."""
 
     renders: ClassVar[bool] = True  # by the policy's own chat template; what it opens is read, too
     asks: ClassVar[bool] = True  # a model, which has room for so many tokens
     gives_logprobs: ClassVar[bool] = False  # see `option_logprobs`
+    no_adapter: ClassVar[str] = ""  # why it takes none, if it answers without the policy
 
     @property
     def answered_by(self) -> str | None:
@@ -67,18 +67,17 @@ class Engine(Protocol):
 
         Asked while the config is checked, before anything is made.
         """
-        yield from ()
+        if cls.no_adapter and trains:
+            yield ONLY_EVALUATES
+        if cls.no_adapter and adapter:
+            yield Problem("model.adapter", f"{cls.no_adapter}: leave it null")
 
     def for_rows(self, rows: Sequence[Example]) -> Engine:
         """The engine that answers the prompts of `rows`, in their order."""
         return self
 
     def generate(
-        self,
-        policy: Policy,
-        prompts: Sequence[list[dict[str, str]]],
-        decoding: Decoding,
-        on_answers: OnAnswers = lambda answers: None,
+        self, policy: Policy, prompts: Prompts, decoding: Decoding, on_answers: OnAnswers = unheard
     ) -> list[Generation]:
         """The response to each prompt (chat messages), in the order of `prompts`.
 
@@ -87,19 +86,12 @@ class Engine(Protocol):
         """
 
     def option_logprobs(
-        self,
-        policy: Policy,
-        prompts: Sequence[list[dict[str, str]]],
-        labels: Sequence[Sequence[str]],
-        *,
-        lead: str,
-        batch_size: int,
-        chat_template_kwargs: dict[str, Any],
+        self, policy: Policy, prompts: Prompts, labels: Labels, decoding: Decoding, lead: str
     ) -> list[list[float]]:
         """The log-probability (nats) of each of a prompt's `labels` after the prompt and `lead`.
 
-        That of all its tokens, where a label has several. Raises UserError where the engine has
-        none.
+        That of all its tokens, where a label has several; of `decoding`, only how prompts are read
+        counts. Raises UserError where the engine has none.
         """
         raise UserError(
             "evaluation.option_logprobs: this engine gives none; engine=transformers does"
@@ -108,7 +100,7 @@ class Engine(Protocol):
     def stream(
         self,
         policy: Policy,
-        prompt: list[dict[str, str]],
+        prompt: Chat,
         decoding: Decoding,
         *,
         on_text: OnText,
@@ -127,7 +119,7 @@ class Engine(Protocol):
 
 def prompt_ids(
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[list[dict[str, str]]],
+    prompts: Prompts,
     chat_template_kwargs: dict[str, Any],
     lead: str = "",
 ) -> list[list[int]]:

@@ -7,13 +7,11 @@ limited, tried again, and believed only when what it sends is an answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt
 
-from medgrpo.config.schema import Problem
 from medgrpo.errors import UserError
 from medgrpo.evaluation.engines.base import (
     SEED,
@@ -21,7 +19,8 @@ from medgrpo.evaluation.engines.base import (
     Engine,
     Generation,
     OnAnswers,
-    only_evaluates,
+    Prompts,
+    unheard,
 )
 from medgrpo.judge.address import Address, BaseUrl
 from medgrpo.judge.client import JudgeError, Limits
@@ -37,6 +36,7 @@ class OpenAIEngine(Engine):
     """Chat completions of a server, whatever the policy is."""
 
     renders: ClassVar[bool] = False  # the server does, by a template of its own
+    no_adapter: ClassVar[str] = "a server answers with what it serves"
 
     base_url: BaseUrl  # for example http://localhost:8000/v1
     served_model: str  # the server's name for the model
@@ -48,17 +48,8 @@ class OpenAIEngine(Engine):
     def answered_by(self) -> str:
         return f"{self.served_model} at {self.base_url}"
 
-    @classmethod
-    def unsupported(cls, *, trains: bool, adapter: bool) -> Iterator[Problem]:
-        why = "a server answers with what it serves"
-        return only_evaluates(trains=trains, adapter=adapter, why=why)
-
     def generate(
-        self,
-        policy: Policy,
-        prompts: Sequence[list[dict[str, str]]],
-        decoding: Decoding,
-        on_answers: OnAnswers = lambda answers: None,
+        self, policy: Policy, prompts: Prompts, decoding: Decoding, on_answers: OnAnswers = unheard
     ) -> list[Generation]:
         """As `Engine.generate`: no answer is a refusal of the model, or of a filter, as well."""
         address = Address.of(

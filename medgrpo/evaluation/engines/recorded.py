@@ -14,7 +14,6 @@ from typing import Annotated, Any, ClassVar
 from annotated_types import MinLen
 from pydantic import AliasChoices, BaseModel, Field
 
-from medgrpo.config.schema import Problem
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.read import SUFFIXES, read_batches, read_records, validated
 from medgrpo.errors import UserError
@@ -23,7 +22,8 @@ from medgrpo.evaluation.engines.base import (
     Engine,
     Generation,
     OnAnswers,
-    only_evaluates,
+    Prompts,
+    unheard,
 )
 from medgrpo.model.base import Policy
 
@@ -44,6 +44,7 @@ class RecordedEngine(Engine):
 
     renders: ClassVar[bool] = False
     asks: ClassVar[bool] = False
+    no_adapter: ClassVar[str] = "recorded responses need no model"
 
     path: str
     ids: tuple[str, ...] = ()  # of the rows whose prompts come next
@@ -52,21 +53,12 @@ class RecordedEngine(Engine):
     def answered_by(self) -> str:
         return f"the responses in {self.path}"
 
-    @classmethod
-    def unsupported(cls, *, trains: bool, adapter: bool) -> Iterator[Problem]:
-        why = "recorded responses need no model"
-        return only_evaluates(trains=trains, adapter=adapter, why=why)
-
     def for_rows(self, rows: Sequence[Example]) -> RecordedEngine:
         """The engine that answers the prompts of `rows`, in their order."""
         return replace(self, ids=tuple(row["id"] for row in rows))
 
     def generate(
-        self,
-        policy: Policy,
-        prompts: Sequence[list[dict[str, str]]],
-        decoding: Decoding,
-        on_answers: OnAnswers = lambda answers: None,
+        self, policy: Policy, prompts: Prompts, decoding: Decoding, on_answers: OnAnswers = unheard
     ) -> list[Generation]:
         """As `Engine.generate`; a row that the file has no response to is a UserError."""
         if decoding.temperature:

@@ -7,19 +7,23 @@ penalty, Llama's temperature) are overridden: greedy means the likeliest token, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from medgrpo.evaluation.engines.base import (
     SEED,
+    Chat,
     Decoding,
     Engine,
     Generation,
+    Labels,
     OnAnswers,
     OnText,
+    Prompts,
     prompt_ids,
+    unheard,
 )
 from medgrpo.evaluation.likelihood import label_logprobs
 from medgrpo.model.base import Policy
@@ -36,11 +40,7 @@ class TransformersEngine(Engine):
     gives_logprobs: ClassVar[bool] = True
 
     def generate(
-        self,
-        policy: Policy,
-        prompts: Sequence[list[dict[str, str]]],
-        decoding: Decoding,
-        on_answers: OnAnswers = lambda answers: None,
+        self, policy: Policy, prompts: Prompts, decoding: Decoding, on_answers: OnAnswers = unheard
     ) -> list[Generation]:
         """As `Engine.generate`, without moving torch's random numbers for others.
 
@@ -61,24 +61,17 @@ class TransformersEngine(Engine):
         return [answers[index] for index in range(len(prompts))]
 
     def option_logprobs(
-        self,
-        policy: Policy,
-        prompts: Sequence[list[dict[str, str]]],
-        labels: Sequence[Sequence[str]],
-        *,
-        lead: str,
-        batch_size: int,
-        chat_template_kwargs: dict[str, Any],
+        self, policy: Policy, prompts: Prompts, labels: Labels, decoding: Decoding, lead: str
     ) -> list[list[float]]:
         """As `Engine.option_logprobs`."""
-        ids = prompt_ids(policy.tokenizer, prompts, chat_template_kwargs, lead)
+        ids = prompt_ids(policy.tokenizer, prompts, decoding.chat_template_kwargs, lead)
         with _evaluating(policy.model):
-            return label_logprobs(policy, ids, labels, batch_size)
+            return label_logprobs(policy, ids, labels, decoding.batch_size)
 
     def stream(
         self,
         policy: Policy,
-        prompt: list[dict[str, str]],
+        prompt: Chat,
         decoding: Decoding,
         *,
         on_text: OnText,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Annotated, Any, ClassVar
@@ -24,8 +24,11 @@ from medgrpo.evaluation.engines.base import (
     Decoding,
     Engine,
     Generation,
+    Labels,
     OnAnswers,
+    Prompts,
     prompt_ids,
+    unheard,
 )
 from medgrpo.model.base import Policy
 
@@ -51,11 +54,7 @@ class VLLMEngine(Engine):
             yield Problem("engine", "needs vllm: pip install -e '.[vllm]'")
 
     def generate(
-        self,
-        policy: Policy,
-        prompts: Sequence[list[dict[str, str]]],
-        decoding: Decoding,
-        on_answers: OnAnswers = lambda answers: None,
+        self, policy: Policy, prompts: Prompts, decoding: Decoding, on_answers: OnAnswers = unheard
     ) -> list[Generation]:
         """As `Engine.generate`; the answers come at once, when all is done."""
         ids = prompt_ids(policy.tokenizer, prompts, decoding.chat_template_kwargs)
@@ -91,17 +90,10 @@ class VLLMEngine(Engine):
         return answers
 
     def option_logprobs(
-        self,
-        policy: Policy,
-        prompts: Sequence[list[dict[str, str]]],
-        labels: Sequence[Sequence[str]],
-        *,
-        lead: str,
-        batch_size: int,
-        chat_template_kwargs: dict[str, Any],
+        self, policy: Policy, prompts: Prompts, labels: Labels, decoding: Decoding, lead: str
     ) -> list[list[float]]:
         """As `Engine.option_logprobs`: those of a label's tokens as a part of the prompt."""
-        ids = prompt_ids(policy.tokenizer, prompts, chat_template_kwargs, lead)
+        ids = prompt_ids(policy.tokenizer, prompts, decoding.chat_template_kwargs, lead)
         said = [
             [policy.tokenizer(label, add_special_tokens=False)["input_ids"] for label in some]
             for some in labels
@@ -109,7 +101,7 @@ class VLLMEngine(Engine):
         pairs = [(one, label) for one, some in zip(ids, said, strict=True) for label in some]
         llm = _load(
             **_base(policy),
-            max_num_seqs=batch_size,
+            max_num_seqs=decoding.batch_size,
             max_model_len=max((len(one) + len(label) for one, label in pairs), default=0) + 1,
             gpu_memory_utilization=self.gpu_memory_utilization,
         )
