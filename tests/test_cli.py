@@ -104,6 +104,13 @@ CONTRADICTIONS = [
         "x 6 processes",
     ),
     bad("launch=ddp launch.nodes=2", "launch.rendezvous", "HOST:PORT", "NODE_RANK"),
+    bad(
+        "trainer=sft trainer.args.metric_for_best_model=eval_score trainer.validation_rows=8 "
+        "dataset.primary_metric=consistency evaluation.shuffles=2 metrics=[standard,shuffled]",
+        "dataset.primary_metric, command line",
+        "is of evaluation.shuffles",
+        "eval_loss",
+    ),
     bad("launch=fsdp launch.rendezvous=here", "launch.rendezvous", "HOST:PORT"),
     bad("launch.fsdp=true", "launch.fsdp", "launch.nproc_per_node=2"),
     bad("launch=fsdp model.load_in_4bit=true", "launch.fsdp (conf/launch/fsdp.yaml)", "4-bit"),

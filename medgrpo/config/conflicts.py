@@ -56,6 +56,7 @@ def conflicts(values: dict[str, Any]) -> Iterator[Problem]:
         node = values[key]
         if node and getattr(get_object(node["_target_"]), "config_class", None) == "SFTConfig":
             yield from _sft(key, node)
+            yield from _chosen_by(node, values["dataset"], values["metrics"])
     if getattr(trainer, "config_class", None) == "GRPOConfig":
         yield from grpo_conflicts(values)
 
@@ -191,6 +192,20 @@ def _tracking(target: str) -> Iterator[Problem]:
     unsupported = getattr(get_object(target), "unsupported", None)
     if unsupported is not None:
         yield from unsupported()
+
+
+def _chosen_by(
+    trainer: dict[str, Any], dataset: dict[str, Any], metrics: dict[str, Any]
+) -> Iterator[Problem]:
+    """A score of answers that are not asked for while it trains cannot choose a checkpoint."""
+    metric = metrics.get(str(dataset.get("primary_metric")))
+    asks = getattr(get_object(metric["_target_"]), "asks", None) if metric else None
+    if asks and trainer["args"].get("metric_for_best_model") == "eval_score":
+        yield Problem(
+            "dataset.primary_metric",
+            f"is of evaluation.{asks}, which no checkpoint is asked: metric_for_best_model="
+            "eval_loss chooses without it",
+        )
 
 
 def _sft(key: str, trainer: dict[str, Any]) -> Iterator[Problem]:

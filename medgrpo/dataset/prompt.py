@@ -7,6 +7,7 @@ question contains ({{ braces }}, tags, template syntax) is data and is never eva
 from __future__ import annotations
 
 import json
+import logging
 import random
 import re
 from collections.abc import Sequence
@@ -21,11 +22,13 @@ from jinja2 import StrictUndefined, TemplateSyntaxError, meta
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import AfterValidator
 
-from medgrpo.dataset.example import LETTERS, Example, gold_text
+from medgrpo.dataset.example import LETTERS, Example, gold_text, letters_in
 from medgrpo.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
 
 _JINJA = SandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
 
@@ -78,6 +81,12 @@ class Prompt:
         drawn = self.shots + (self.shots > 0)
         places = random.Random(self.shots_seed).sample(range(len(train)), drawn)
         self.examples = [train[place] for place in places]
+        bare = sum(not row["explanation"] for row in self.examples[: self.shots])
+        if bare and self.style == "reasoning":
+            log.warning(
+                "prompt.shots: %d of %d rows have no explanation: shown without reasoning",
+                bare, self.shots,
+            )  # fmt: skip
 
     def messages(self, row: Example) -> list[dict[str, str]]:
         """The messages of one row: system (unless empty) and user.
@@ -100,12 +109,7 @@ class Prompt:
     def _shown(self, row: Example) -> list[dict[str, str]]:
         """A training row as a turn that was answered as it should be."""
         fields = {**row, "letters": LETTERS, "answer_with": self.answer_with}
-        gold, why = gold_text(row), row["explanation"].strip()
-        said = f"<reasoning>\n{why}\n</reasoning>\n<answer>\n{gold}\n</answer>"
-        if self.style == "choice_cot":
-            letter, _, text = gold.partition(") ") if row["options"] else ("", "", gold)
-            said = f"{why}\nThe answer is {f'({letter}) ' if letter else ''}{text}.".strip()
-        asked = _compiled(self.user).render(fields).strip()
+        asked, said = _compiled(self.user).render(fields).strip(), worked_answer(row, self.style)
         return [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
 
     def prefilled(self, tokenizer: PreTrainedTokenizerBase) -> str:
@@ -127,6 +131,24 @@ class Prompt:
         start = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         tag = _LEFT_OPEN.search(opened, opened.rfind("?"))
         return _CLOSED.sub("", opened[min(start, tag.start()) if tag else start :])
+
+
+def worked_answer(row: Example, style: str) -> str:
+    """The row's explanation and gold answer in a prompt style: what SFT teaches, and shots show.
+
+    >>> row = {"options": ["x", "y"], "label": "B", "answer": "y", "explanation": "Because."}
+    >>> worked_answer(row, "choice_cot")
+    'Because.\\nTherefore, the answer is (B) y.'
+    """
+    why = row["explanation"].strip()
+    if style == "reasoning":
+        return f"<reasoning>\n{why}\n</reasoning>\n<answer>\n{gold_text(row)}\n</answer>"
+    letters = letters_in(row["label"] or "") if row["options"] else []
+    lettered = [f"({one}) {row['options'][LETTERS.index(one)]}" for one in letters]
+    answer = "; ".join(lettered) or row["answer"]
+    if why.removesuffix(".").endswith(f"the answer is {answer}"):
+        return why
+    return f"{why}\nTherefore, the answer is {answer}.".strip()
 
 
 @cache

@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from medgrpo.report.style import BLUE, GREY, ORANGE
+from medgrpo.report.style import BLUE, GREY, ORANGE, scale_shares
 from medgrpo.rundir import RunFolder
 from medgrpo.tracking.metrics_log import read_log
 
@@ -108,8 +108,7 @@ def bias_variance_figure(curves: Curves) -> Figure | None:
         _mark(axes, curves, curves.score, "step")
         upper.set_ylabel("reward")
         axes.set(xlabel="training step", ylabel="score")
-        if all(0 <= value <= 1 for _, value in curves.score):
-            axes.set_ylim(-0.03, 1.03)
+        scale_shares(axes, (value for _, value in curves.score))
     for panel in figure.axes:
         panel.grid(color="#DDDDDD", lw=0.6)
         panel.spines[["top", "right"]].set_visible(False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from medgrpo.metrics.recorded import Evaluation
-from medgrpo.report.style import BLUE, GREY, ORANGE
+from medgrpo.report.style import BLUE, GREY, ORANGE, scale_shares
 from medgrpo.rundir import RunFolder
 from medgrpo.tracking.metrics_log import read_log
 
@@ -58,8 +58,8 @@ def _before_and_after(axes: Axes, evaluation: Evaluation) -> None:
             axes.errorbar([beside], [middle], yerr=reach, color="black", lw=1.2, capsize=3)
     axes.set_xticks(range(len(names)), names)
     axes.set_xlabel("held-out rows by gold class" if shown else "held-out rows")
-    if evaluation.spec(metric).digits == 3:  # a share
-        axes.set_ylim(0, 1.17)  # the legend stands above the bars
+    if scale_shares(axes, [before["primary"], after["primary"]], 1.17):  # below the legend
+        axes.set_ylim(bottom=0)
         axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
     recall_too = ", recall of each class" if shown else ""
     title = f"{_label(evaluation)} of all (bar: 95 %){recall_too}"
@@ -82,7 +82,7 @@ def _while_training(axes: Axes, history: list[dict[str, Any]], label: str) -> No
         name = label if measure == "eval_score" else "loss"
         other.set_ylabel(f"{name} on validation rows", color=ORANGE)
         if measure == "eval_score":
-            other.set_ylim(0, 1.03)
+            scale_shares(other, _points(history, measure)[1])
     axes.set_title("while it trained", loc="left", fontsize=10)
     axes.locator_params(axis="x", integer=True)
 

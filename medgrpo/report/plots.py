@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from medgrpo.report.bias_variance import Curves, bias_variance_figure
 from medgrpo.report.overview import overview_figure
-from medgrpo.report.style import BLUE, GREY, ORANGE
+from medgrpo.report.style import BLUE, GREY, ORANGE, scale_shares
 from medgrpo.rundir import RunFolder, replacing
 from medgrpo.tracking.metrics_log import is_reward_mean, read_log, reward_name
 
@@ -113,7 +113,7 @@ def watch_figure(history: list[dict[str, Any]], alarms: list[dict[str, Any]]) ->
         [line] = top.plot(steps, values, ls="--", label=f"{alarm['name']}: alarm")
         top.axvline(alarm["step"], color=line.get_color(), lw=1, ls=":")
     top.set_title("Primary metric while rewards rise", loc="left", fontsize=12)
-    top.set_ylim(-0.03, 1.03)
+    scale_shares(top, [*_column(rows, "watch/score"), *_column(probes, "eval_score")])
     for key, label in _DRIFT.items():
         values = _column(rows, key)
         largest = np.nanmax(values) if key.endswith("length") else 1.0

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 from annotated_types import Ge
 
 from medgrpo.answers.parse import complies, predict
-from medgrpo.dataset.example import LETTERS, Example, gold_text, letters_in
-from medgrpo.dataset.prompt import Prompt
+from medgrpo.dataset.example import Example
+from medgrpo.dataset.prompt import Prompt, worked_answer
 from medgrpo.errors import UserError
 from medgrpo.trainer.base import MANAGED, Training, TRLTrainer
 
@@ -121,15 +121,11 @@ def completion(row: Example, style: str) -> str | None:
     """
     explanation = row["explanation"].strip()
     if style == "reasoning":
-        block = f"<answer>\n{gold_text(row)}\n</answer>"
-        return f"<reasoning>\n{explanation}\n</reasoning>\n{block}" if explanation else None
+        return worked_answer(row, style) if explanation else None
     ends_in_it = predict(explanation, row, style) == (row["label"] or row["answer"])
     if ends_in_it and complies(explanation, row, style):
         return explanation
-    letters = letters_in(row["label"] or "") if row["options"] else []
-    lettered = [f"({one}) {row['options'][LETTERS.index(one)]}" for one in letters]
-    answer = "; ".join(lettered) or row["answer"]
-    return f"{explanation}\nTherefore, the answer is {answer}.".strip()
+    return worked_answer(row, style)
 
 
 def log_batch(config: SFTConfig) -> None:

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from medgrpo.dataset.prompt import Prompt
+from medgrpo.dataset.prompt import Prompt, worked_answer
 from medgrpo.errors import UserError
 from medgrpo.evaluation.engines.base import Decoding
 from medgrpo.evaluation.engines.openai_engine import OpenAIEngine
@@ -128,13 +128,28 @@ def test_shots_stand_before_the_question():
     assert (
         messages[2]["content"] == "<reasoning>\nBecause.\n</reasoning>\n<answer>\nB) y\n</answer>"
     )
-    assert shown(0, "choice_cot")[2]["content"] == "Because.\nThe answer is (B) y."
+    assert shown(0, "choice_cot")[2]["content"] == "Because.\nTherefore, the answer is (B) y."
     assert shown(0) == messages
     assert any(shown(seed) != messages for seed in range(1, 5))
     assert len(Prompt(**words).messages(rows[0])) == 2
     for shots in (9, 10):
         with pytest.raises(UserError, match=rf"prompt\.shots: {shots} of 9 training rows"):
             Prompt(**words, shots=shots).show(rows)
+
+
+def test_a_shot_is_answered_as_sft_teaches_it(caplog):
+    """All right options in brackets, an answer once, and a word where there is no reasoning."""
+    row = {"id": "1", "question": "?", "context": [], "options": ["x", "y", "z"], "answer": "x; z",
+           "label": "{A,C}", "explanation": ""}  # fmt: skip
+    assert worked_answer(row, "choice_cot") == "Therefore, the answer is (A) x; (C) z."
+    told = {**row, "label": "B", "answer": "y", "explanation": "So the answer is (B) y."}
+    assert worked_answer(told, "choice_cot") == "So the answer is (B) y."
+    for explained in (told, row):
+        prompt = Prompt(system="", user="{{ question }}", answer_with="letters", shots=1)
+        prompt.show([explained, explained])
+    assert caplog.messages == [
+        "prompt.shots: 1 of 1 rows have no explanation: shown without reasoning"
+    ]
 
 
 def test_a_row_that_is_a_shot_is_not_shown_its_own_answer():

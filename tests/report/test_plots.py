@@ -117,5 +117,21 @@ def test_the_overview_shows_before_and_after_by_class(tmp_path):
     assert list(score.lines[0].get_ydata()) == [0.5]
 
 
+def test_a_score_that_is_no_share_is_drawn_whole(tmp_path):
+    """A negative log-likelihood may be above 1, and an unclipped score below 0."""
+    folder = RunFolder(tmp_path)
+    stages = {
+        stage: {"primary_metric": "nll", "primary": value, "n": 4, "n_primary": 4, "n_labelled": 4}
+        for stage, value in {"before": -0.5, "after": 2.5}.items()
+    }
+    folder.write_json(folder.evaluation, stages)
+    MetricsLog(folder).log(5, {"eval_score": 1.9, "reward": 0.5})
+    left, _, score = overview_figure(folder).axes
+    low, high = left.get_ylim()
+    assert low < -0.5
+    assert high > 2.5
+    assert score.get_ylim()[1] > 1.9
+
+
 def test_what_trained_nothing_has_no_overview(tmp_path):
     assert overview_figure(RunFolder(tmp_path)) is None

@@ -6,6 +6,7 @@ A line or record has `id` (or `prompt_id`) and `response` (or `completion`); it 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from medgrpo.evaluation.engines.base import (
     unheard,
 )
 from medgrpo.model.base import Policy
+
+log = logging.getLogger(__name__)
 
 _READ = 1000  # rows of a parquet file at a time
 
@@ -81,6 +84,7 @@ class RecordedEngine(Engine):
 def _read(file: Path) -> dict[str, Generation]:
     """Response by id. UserError names the record that cannot be read, or comes twice."""
     found: dict[str, Generation] = {}
+    estimated = 0
     for number, record in enumerate(_records(file), 1):
         where = f"engine.path: {file}, record {number}"
         line = validated(_Line, record, where)
@@ -88,8 +92,15 @@ def _read(file: Path) -> dict[str, Generation]:
             continue
         if line.id in found:
             raise UserError(f"{where}: {line.id} has a response already")
+        estimated += line.tokens is None
         tokens = len(line.response) // 4 if line.tokens is None else line.tokens
         found[line.id] = Generation(line.response, tokens, line.truncated)
+    if estimated:
+        log.warning(
+            "engine.path: %d of %d responses come without `tokens`: estimated, a token for 4 "
+            "characters",
+            estimated, len(found),
+        )  # fmt: skip
     return found
 
 
