@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging.config
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack, redirect_stdout
@@ -25,6 +24,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from medgrpo.config import accumulation  # noqa: F401  (a resolver of the recorded config)
+from medgrpo.config.child import child
 from medgrpo.config.nodes import is_first_node, node_rank
 from medgrpo.errors import RunStopped, UserError
 from medgrpo.model import sharding
@@ -43,13 +43,8 @@ def run_apart(cfg: DictConfig) -> dict[str, Any]:
     command = [sys.executable, "-m", *([] if alone else _torchrun(cfg.launch)), "medgrpo.launch"]
     env = {"ACCELERATE_USE_CPU": "true"} if _device(cfg) == "cpu" else {}
     env |= sharding.ENVIRONMENT if cfg.launch.fsdp else {}
-    with subprocess.Popen([*command, str(folder.path)], env={**os.environ, **env}) as process:
-        try:
-            code = process.wait()
-        except BaseException:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
-            raise
+    with child([*command, str(folder.path)], env={**os.environ, **env}) as process:
+        code = process.wait()
     if not is_first_node(cfg):
         if code:
             raise RunStopped(f"node {node_rank()}: the run's processes ended with exit code {code}")

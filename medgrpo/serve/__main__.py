@@ -22,6 +22,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from medgrpo.config.child import child
 from medgrpo.config.recomposed import recomposed
 from medgrpo.config.terminal import printable
 from medgrpo.errors import RunStopped, UserError
@@ -80,7 +81,7 @@ def _serve(args: argparse.Namespace) -> int:
         if not taken.connect_ex((args.host, args.port)):
             raise UserError(f"--port {args.port}: another server answers there; name another port")
     print(printable(way), flush=True)
-    with subprocess.Popen(way.command) as server:
+    with child(way.command, patience=10) as server:
         try:
             _await(server, served.url)
             question = _question(cfg, served.folder)
@@ -91,17 +92,6 @@ def _serve(args: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             print("ended")
             return 0
-        finally:
-            _end(server)
-
-
-def _end(server: subprocess.Popen[bytes]) -> None:
-    """Let the server end in order; after a while, end it."""
-    server.terminate()
-    try:
-        server.wait(10)
-    except subprocess.TimeoutExpired:
-        server.kill()
 
 
 def _next(run: str, url: str, served_model: str) -> str:
