@@ -100,7 +100,7 @@ function axis(name, value) {
   const numbers = all.every((each) => each !== "" && Number.isFinite(Number(each)));
   const distinct = [...new Set(all)].sort((a, b) => order(numbers ? Number(a) : a, numbers ? Number(b) : b, 1));
   const isResult = !keys.includes(name);
-  const ticks = isResult ? [...new Set([distinct[0], distinct.at(-1)])] : distinct;
+  const ticks = isResult ? [...new Set([distinct[0], distinct.at(-1)])].filter(known) : distinct;
   const low = Number(distinct[0]), range = Number(distinct.at(-1)) - low;
   const at = (each) => {
     if (isResult) return range ? (each - low) / range : 0.5;

@@ -46,6 +46,37 @@ def test_nothing_fails_and_nothing_is_fetched(page, file):
     assert {url for url in requested if not url.startswith("data:")} == {file.as_uri()}
 
 
+def evaluated(path, **run):
+    """A run that trained nothing, and so has no reward and no curve."""
+    make_run(path, steps=0, **run)
+
+
+def failed(path, **run):
+    make_run(path, status="failed", score=None, error="full", **run).predictions.unlink()
+
+
+ODD = {
+    "nothing trained": [(evaluated, {"rank": 8}), (evaluated, {"rank": 16})],
+    "other rows": [(evaluated, {"rows": 40}), (evaluated, {"rows": 60, "rank": 16})],
+    "one run": [(make_run, {})],
+    "all failed": [(failed, {"rank": 8}), (failed, {"rank": 16})],
+    "one trained": [(make_run, {"rank": 8}), (evaluated, {"rank": 16})],
+    "no rows": [(make_run, {"rows": 0, "accuracy": 0}), (make_run, {"rank": 16})],
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_pages_of_odd_runs_are_whole(browser, tmp_path, kind):
+    """One part that fails would leave out all that comes after it."""
+    for number, (made, run) in enumerate(ODD[kind]):
+        made(tmp_path / f"run{number}", number=number, **run)
+    assert main([str(tmp_path)]) == 0
+    browser.open((tmp_path / "comparison.html").as_uri(), 1400)
+    assert browser.of("Runtime.exceptionThrown") == []
+    assert len(column(browser, "ranking", 1)) == len(ODD[kind])
+    assert browser.run("document.getElementById('pair-test').textContent") != ""  # the last part
+
+
 def test_text_of_a_model_stays_text(page):
     assert page.run("document.title") == "Comparison of ranks"
     assert page.run("document.querySelectorAll('img, td b, pre b').length") == 0
