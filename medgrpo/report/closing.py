@@ -21,7 +21,7 @@ _FILES = {
     "report.html": "all of this and more, to look at",
     "evaluation.json": "held-out metrics, paired tests of before and after",
     "predictions.parquet": "every held-out answer",
-    "suite.json": "the suite's sets and averages; their answers are in suite/",
+    "suite.json": "the suite's sets and averages; answers are in suite/",
     "evidently.html": "Evidently's report of after against before",
     "adapter": "the trained adapter, its tokenizer and model card",
     "merged_16bit": "the adapter merged into its model",

@@ -43,8 +43,7 @@ _NONE = 0.5  # neither met (1) nor unmet (0): left out of a reply, or a panel of
 def require_weights(rewards: Sequence[Reward | None], data: Mapping[str, Any]) -> None:
     """UserError where a rubric of the splits `data` has a category without a weight."""
     weighted = [one for one in rewards if isinstance(one, RubricReward) and one.weights]
-    rows = (row for split in data.values() for row in split if weighted and row.get("rubric"))
-    for row in rows:
+    for row in (row for split in data.values() for row in split) if weighted else ():
         rubric = Rubric.of(row)
         for reward in weighted:
             for one in rubric.criteria if rubric else ():
