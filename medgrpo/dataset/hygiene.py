@@ -1,4 +1,4 @@
-"""What a training split must not hold: rows twice, and rows that it is going to be tested on.
+"""What splits must not hold: rows twice, and rows that they are going to be tested on.
 
 The overlap rule is two-fold. A row is the same when question, options and passages are equal,
 case and punctuation aside. A long question is also the same when it shares half of its 13-word
@@ -68,22 +68,30 @@ def without_repeats(rows: pa.Table) -> pa.Table:
 
 
 def without_overlap(splits: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
-    """Splits with words, without the training rows that are also held out; counted by split.
+    """Splits with words: no training row is held out, and no validation row is tested; counted.
 
-    Raises UserError when none are left.
+    Validation chooses checkpoints and settings, whose test score would be chosen by itself. Raises
+    UserError when no training row is left.
     """
-    train = splits["train"]
-    gone: set[int] = set()
-    for name in ("test", "validation"):
-        for why, places in (
-            (f"train: also in {name}", _same(train, splits[name])),
-            (f"train: nearly the same as a {name} question", _near(train, splits[name])),
-        ):
-            _log_removed(len(places - gone), train.num_rows, why)
-            gone |= places
-    if gone and len(gone) == train.num_rows:
+    validation = _less("validation", splits["validation"], {"test": splits["test"]})
+    held_out = {"test": splits["test"], "validation": validation}
+    train = _less("train", splits["train"], held_out)
+    if splits["train"].num_rows and not train.num_rows:
         raise UserError("dataset: every training row is also held out; give other files")
-    return {**splits, "train": without(train, gone)}
+    return {**splits, "train": train, "validation": validation}
+
+
+def _less(name: str, rows: pa.Table, others: Mapping[str, pa.Table]) -> pa.Table:
+    """The rows of a split that are in none of the others, and not nearly."""
+    gone: set[int] = set()
+    for other, table in others.items():
+        for why, places in (
+            (f"{name}: also in {other}", _same(rows, table)),
+            (f"{name}: nearly the same as a {other} question", _near(rows, table)),
+        ):
+            _log_removed(len(places - gone), rows.num_rows, why)
+            gone |= places
+    return without(rows, gone)
 
 
 def count_shared(train: Dataset | None, held_out: Dataset) -> int:

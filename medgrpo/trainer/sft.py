@@ -51,6 +51,8 @@ class SFT(TRLTrainer):
 
         policy, data, folder = training.policy, training.data, training.folder
         refuse_other_opening(training.prompt, policy.tokenizer)
+        if not len(data["validation"]):
+            raise UserError("dataset: SFT is measured on validation rows, and there are none")
         by_score = self.args.get("metric_for_best_model") == SCORE
         direction = {"greater_is_better": training.score.higher_is_better} if by_score else {}
         config = SFTConfig(

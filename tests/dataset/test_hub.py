@@ -208,9 +208,10 @@ def test_several_configurations_are_one_benchmark(monkeypatch):
         asked_for.append(name)
         rows = [
             {"question": f"Which {name} is {i}?", "choices": ["a", "b", "c", "d"], "answer": i % 4}
-            for i in range(20)
+            for i in range(25)
         ]
-        parts = DatasetDict(test=Dataset.from_list(rows), validation=Dataset.from_list(rows[:5]))
+        test, validation = Dataset.from_list(rows[:20]), Dataset.from_list(rows[20:])
+        parts = DatasetDict(test=test, validation=validation)
         return parts if split is None else parts[split]
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)

@@ -69,6 +69,20 @@ def test_case_and_punctuation_do_not_hide_a_test_question(caplog):
     assert "removed 1 of 3 rows from train: also in validation" in caplog.text
 
 
+def test_validation_does_not_choose_by_test_rows(caplog):
+    """Also where it was carved from a training file that repeats them."""
+    validation = rows(
+        row("Does it help?", "1"), row("Is it safe?", "2"), row(VIGNETTE + "Why?", "3")
+    )
+    test = rows(row("is it safe", "9"), row(VIGNETTE + "What is it?", "8"))
+    splits = {"train": rows(row("Is it new?")), "validation": validation, "test": test}
+    found = without_overlap(splits)
+    assert questions(found["validation"]) == ["Does it help?"]
+    assert questions(found["test"]) == questions(test)
+    assert "removed 1 of 3 rows from validation: also in test" in caplog.text
+    assert "removed 1 of 3 rows from validation: nearly the same as a test question" in caplog.text
+
+
 def test_a_question_is_another_with_other_options_or_passages():
     train = [row("Which?", "1", options=["a", "b"]), row("Is it?", "2", context=["One."])]
     test = [row("Which?", "3", options=["a", "c"]), row("Is it?", "4", context=["Two."])]

@@ -171,8 +171,11 @@ HUB = {
     ("openlifescienceai/medmcqa", None): lambda: parts(
         train=medmcqa(120), validation=medmcqa(20), test=medmcqa(30, hidden=True)
     ),
-    **{("cais/mmlu", name): lambda: parts(test=mmlu(20), validation=mmlu(8)) for name in SUBJECTS},
-    ("TIGER-Lab/MMLU-Pro", None): lambda: parts(test=mmlu_pro(90), validation=mmlu_pro(12)),
+    **{
+        ("cais/mmlu", name): lambda: parts(test=mmlu(20), validation=mmlu(28).select(range(20, 28)))
+        for name in SUBJECTS
+    },
+    ("TIGER-Lab/MMLU-Pro", None): lambda: parts(test=mmlu_pro(90), validation=mmlu_pro(102)[90:]),
     ("maximegmd/MetaMedQA", None): lambda: parts(test=metamedqa(30)),
     ("HPAI-BSC/CareQA", "CareQA_en"): lambda: parts(test=careqa(40)),
     ("TsinghuaC3I/MedXpertQA", "Text"): lambda: parts(dev=medxpertqa(5), test=medxpertqa(30)),
