@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import run_medgrpo, same_results, start, wait_for
@@ -16,8 +17,9 @@ from medgrpo.answers.parse import complies, predict
 from medgrpo.dataset.example import Example
 from medgrpo.dataset.prompt import Prompt
 from medgrpo.errors import UserError
+from medgrpo.model.base import Policy
 from medgrpo.tracking.metrics_log import read_log
-from medgrpo.trainer.sft import as_completions, completion, refuse_other_opening
+from medgrpo.trainer.sft import SFT, as_completions, completion, refuse_other_opening
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -290,3 +292,12 @@ def test_two_stages_killed_in_either_and_resumed(tmp_path: Path, cut: str) -> No
     assert same_results(one, other)
     for name in ("sft/metrics.jsonl", "sft/best.json"):
         assert (one / name).read_text() == (other / name).read_text()
+
+
+def test_without_validation_rows_there_is_nothing_to_measure(monkeypatch):
+    """All of them were test rows, perhaps."""
+    monkeypatch.setattr("medgrpo.trainer.sft.refuse_other_opening", lambda *_: None)
+    data = {"train": [{}], "validation": []}
+    training = SimpleNamespace(policy=Policy(None, None), data=data, prompt=None, folder=None)
+    with pytest.raises(UserError, match="SFT is measured on validation rows, and there are none"):
+        SFT(args={}).train(training)
