@@ -64,7 +64,7 @@ class Panel(Judge):
         self.logprobs, self.reasons = first.logprobs, first.reasons
         self.max_cost = max_cost
         self.max_tokens = max(judge.max_tokens for judge in judges)
-        self.price_in = sum(judge.price_in for judge in judges)
+        self.price_in = sum(judge.price_in for judge in judges)  # of a token that all are sent
         self.price_out = sum(judge.price_out for judge in judges)
         if max_cost is not None and not self.price_in + self.price_out:
             raise UserError("judge.max_cost needs a member with prices")

@@ -178,14 +178,15 @@ def forecast(
     """
     judge = judged[0].judge
     each = sum(reward.calls_on_average(rows) for reward in judged)
-    calls = math.ceil(completions * each * max(1, len(judge.members)))
+    calls, members = math.ceil(completions * each), max(1, len(judge.members))  # of each member
     text = f"judge {judge.name}: at most {completions * len(judged):,} verdicts"
     if judge.limits is None:
         return text
     tokens_in = calls * (_PROMPT_TOKENS + row_tokens + 2 * completion_tokens)
     tokens_out = calls * judge.max_tokens
     dollars = (tokens_in * judge.price_in + tokens_out * judge.price_out) / 1e6
-    text += f", {calls:,} calls, {(tokens_in + tokens_out) / 1e6:,.1f} M tokens"
+    total = members * (tokens_in + tokens_out) / 1e6
+    text += f", {members * calls:,} calls, {total:,.1f} M tokens"
     text += f", ${dollars:,.2f}" if dollars else ""
     return f"{text};\n  {_duration(judge, calls, tokens_in + tokens_out)}"
 

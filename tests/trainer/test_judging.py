@@ -140,3 +140,7 @@ def test_forecast():
     said = forecast(rewards, 1000, 100, 50)
     assert "$9.60" in said  # 8,000 x (1,000 in at 1 + 100 out at 2) / 1e6
     assert "2.2 h at the limits" in said
+    judge.members = {"one": judge, "two": judge}  # a panel, whose prices are those of both
+    said = forecast(rewards, 1000, 100, 50)
+    assert "16,000 calls, 17.6 M tokens, $9.60" in said
+    assert "2.2 h at the limits" in said  # of each
