@@ -77,6 +77,18 @@ def test_twenty_questions_with_both_answers(page: Page, sft_run: Path) -> None:
     assert {row["stage"] for row in shown} == {"before", "after"}
 
 
+def test_an_interval_is_called_what_it_is(sft_run: Path, tmp_path: Path) -> None:
+    """Also of a share that has details, as the accuracy by likelihood has."""
+    shutil.copytree(sft_run, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    stages = json.loads(folder.evaluation.read_text())
+    for details, name in (({"coverage": {"50%": 1.0}}, "Wilson"), ({"bootstrap_std": 0.1}, "boot")):
+        stages["after"]["accuracy_details"] = details
+        folder.write_json(folder.evaluation, stages)
+        write_report(folder)
+        assert f"its 95 % interval ({name}" in folder.report.read_text("utf-8")
+
+
 def test_what_a_model_writes_stays_text(sft_run: Path, tmp_path: Path) -> None:
     shutil.copytree(sft_run, tmp_path / "run")
     folder = RunFolder(tmp_path / "run")
