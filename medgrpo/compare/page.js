@@ -177,7 +177,7 @@ function panel(name, colour) {
   const shown = jobs.filter((job) => job.curves[name]);
   const logged = shown.flatMap((job) => job.curves[name]).filter(known);
   const last = Math.max(...shown.map((job) => job.steps.at(-1)));
-  const isShare = name.startsWith("rewards/");
+  const isShare = /^rewards\/.*\/mean$/.test(name);
   const low = isShare ? 0 : extreme(logged, Math.min), high = isShare ? 1 : extreme(logged, Math.max);
   const x = (step) => left + (step / last) * (width - left - 6);
   const y = (value) => height - bottom - ((value - low) / (high - low || 1)) * (height - bottom - 8);

@@ -77,6 +77,19 @@ def test_pages_of_odd_runs_are_whole(browser, tmp_path, kind):
     assert browser.run("document.getElementById('pair-test').textContent") != ""  # the last part
 
 
+def test_a_weight_below_zero_is_drawn_on_its_own_scale(browser, tmp_path):
+    """A reward that the others overrule; it was drawn below the panel."""
+    run = make_run(tmp_path / "run")
+    lines = map(json.loads, run.metrics.read_text().splitlines())
+    weighted = [{**row, "rewards/tags/effective_weight": -row["step"] / 10} for row in lines]
+    run.metrics.write_text("".join(f"{json.dumps(row)}\n" for row in weighted))
+    assert main([str(tmp_path)]) == 0
+    browser.open((tmp_path / "comparison.html").as_uri(), 1400)
+    boxes = "[...document.querySelectorAll('#curves path.run')].map(p => p.getBBox())"
+    assert browser.run(f"{boxes}.every(b => b.y >= 0 && b.y + b.height <= 190)")
+    assert "-2.00" in browser.run("document.getElementById('curves').textContent")
+
+
 def test_text_of_a_model_stays_text(page):
     assert page.run("document.title") == "Comparison of ranks"
     assert page.run("document.querySelectorAll('img, td b, pre b').length") == 0
