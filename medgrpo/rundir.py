@@ -26,6 +26,7 @@ from medgrpo.errors import RunStopped, UserError
 log = logging.getLogger(__name__)
 
 RESERVED = 1 << 18  # bytes
+TAKEN = {"wall_seconds", "judge"}  # of a summary: what earlier processes of the run took
 FORMAT = 6  # of a run folder, in its summary; raised when an older one can no longer be resumed
 
 
@@ -34,8 +35,9 @@ class RunFolder:
 
     `with RunFolder(path) as folder` writes status `running` at once. At the end it is `finished`,
     `stopped` (by a limit of the user's, told in `error`), `failed` (with `error`) or `interrupted`
-    (Ctrl-C, SIGTERM turned into SystemExit), with `wall_seconds` of this process. Exceptions pass
-    through, but for a full disk, which is a limit: RunStopped.
+    (Ctrl-C, SIGTERM turned into SystemExit), with `wall_seconds` of all the processes that it took
+    but for those that were killed. Exceptions pass through, but for a full disk, which is a limit:
+    RunStopped.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -66,8 +68,9 @@ class RunFolder:
         for left in self.path.glob("**/.*.tmp"):  # half a file, by a process that was killed
             left.unlink()
         known = self.read_summary()
-        self.summary |= {key: value for key, value in known.items() if key.endswith("_id")}
-        self._start = time.monotonic()
+        kept = {key for key in known if key.endswith("_id")} | known.keys() & TAKEN
+        self.summary |= {key: known[key] for key in kept}
+        self._start = time.monotonic() - (known.get("wall_seconds") or 0.0)
         started = datetime.now(UTC).isoformat(timespec="seconds")
         process = f"{platform.node()}:{os.getpid()}"
         self.update_summary(status="running", started=started, process=process)

@@ -48,6 +48,19 @@ def test_an_ended_run_says_how_it_ended(tmp_path, error, status, text):
     assert summary(folder)["error"] == text
 
 
+def test_what_earlier_processes_took_is_added_up(tmp_path, monkeypatch):
+    """A run that was preempted and resumed did not take the last hour alone."""
+    clock = iter([100.0, 160.0, 500.0, 530.0])
+    monkeypatch.setattr(rundir.time, "monotonic", lambda: next(clock))
+    with suppress(SystemExit), RunFolder(tmp_path) as folder:
+        folder.update_summary(judge={"total": {"cost": 1.0}})
+        raise SystemExit(143)
+    assert summary(folder)["wall_seconds"] == 60.0
+    with RunFolder(tmp_path) as folder:
+        assert folder.summary["judge"] == {"total": {"cost": 1.0}}
+    assert summary(folder)["wall_seconds"] == 90.0
+
+
 def test_a_second_start_forgets_the_error_and_keeps_the_wandb_id(tmp_path):
     with suppress(KeyError), RunFolder(tmp_path) as folder:
         folder.update_summary(wandb_id="abc")

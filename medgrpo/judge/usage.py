@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 LATENCIES = 2000  # the latest ones kept for percentiles, so that memory stays flat
 
@@ -46,6 +47,23 @@ def report(usage: Mapping[str, Usage]) -> dict[str, dict[str, float | None]]:
         }
         for name, spent in {**usage, "total": total}.items()
     }
+
+
+def added(
+    earlier: Mapping[str, Mapping[str, Any]], now: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Two reports as one: counts are sums, latencies those of `now`, or else the earlier ones.
+
+    >>> added({"total": {"cost": 1.5, "latency_p50": 2.0}}, {"total": {"cost": 0.5}})
+    {'total': {'cost': 2.0, 'latency_p50': 2.0}}
+    """
+    found = {name: dict(earlier.get(name, {})) for name in [*earlier, *now]}
+    for name, usage in now.items():
+        for key, value in usage.items():
+            before = found[name].get(key)
+            if value is not None:
+                found[name][key] = value + (before or 0) if key in COUNTS else value
+    return found
 
 
 def percentile(values: deque[float], percent: int) -> float | None:

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from medgrpo.config.build import build
 from medgrpo.judge.client import Judge
+from medgrpo.judge.usage import added
 from medgrpo.rewards.base import Reward
 from medgrpo.rewards.rubric import RubricReward
 from medgrpo.rundir import RunFolder
@@ -16,7 +17,8 @@ from medgrpo.rundir import RunFolder
 def open_judge(cfg: DictConfig, stack: ExitStack, folder: RunFolder | None = None) -> Judge | None:
     """The judge, if a reward or the grader asks for one, tried at once; `stack` closes it.
 
-    What it was asked and cost is in the summary of `folder` then.
+    What it was asked and cost is in the summary of `folder` then, with what a run that is resumed
+    had asked before.
     """
     if not any("judge" in node for node in (*cfg.rewards.values(), cfg.grader or {})):
         return None
@@ -24,7 +26,8 @@ def open_judge(cfg: DictConfig, stack: ExitStack, folder: RunFolder | None = Non
     stack.callback(judge.close)
     judge.preflight()
     if folder is not None:
-        stack.callback(lambda: folder.update_summary(judge=judge.report()))
+        earlier = folder.summary.get("judge") or {}
+        stack.callback(lambda: folder.update_summary(judge=added(earlier, judge.report())))
     return judge
 
 
