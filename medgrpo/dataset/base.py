@@ -199,7 +199,7 @@ class MedicalDataset(RecordParser, Benchmark):
         import numpy as np
 
         if self.balance:
-            train = balanced(train)
+            train = balanced(train, self.limit)
         if not self.shuffle:
             return train.slice(0, self.limit)
         order = np.random.default_rng(SHUFFLE_SEED).permutation(len(train))

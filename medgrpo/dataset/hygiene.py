@@ -102,8 +102,8 @@ def count_shared(train: Dataset | None, held_out: Dataset) -> int:
     return len(_same(own, other) | _near(own, other))
 
 
-def balanced(train: pa.Table) -> pa.Table:
-    """As many rows of each label as the rarest has, drawn by a hash of the id.
+def balanced(train: pa.Table, limit: int | None = None) -> pa.Table:
+    """As many rows of each label as the rarest has, drawn by a hash of the id; `limit` of all.
 
     Rows without a label stay. Raises UserError when none has one.
     """
@@ -112,6 +112,8 @@ def balanced(train: pa.Table) -> pa.Table:
     if not counts:
         raise UserError("dataset.balance: no training row has a label to balance")
     least = min(counts.values())
+    if limit is not None:  # else its first rows may all have one label
+        least = min(least, max(1, limit // len(counts)))
     taken: Counter[str | None] = Counter()
     kept = []
     for place in in_hash_order(train).tolist():

@@ -114,6 +114,15 @@ def test_repeats_are_removed_from_train_whatever_their_ids(caplog):
     assert "removed 1 of 3 rows" in caplog.text
 
 
+def test_a_limit_leaves_labels_balanced():
+    """Of a file that is sorted by label, the first rows would have one alone."""
+    train = rows(*(row(f"q{i}", label="no" if i >= 150 else "yes") for i in range(200)))
+    counts = [labels(balanced(train, 30)).count(label) for label in ("yes", "no")]
+    assert counts == [15, 15]
+    assert len(balanced(train, 500)) == 100
+    assert len(balanced(train, 1)) == 2
+
+
 def test_balancing_is_the_same_each_time_and_keeps_the_rare_label():
     train = rows(*(row(f"q{i}", label="no" if i % 10 == 0 else "yes") for i in range(200)))
     once, again = balanced(train), balanced(train)
