@@ -105,6 +105,8 @@ def main(folder: Path) -> None:
             cfg.output_dir = stack.enter_context(_scratch(folder))
             cfg.tracking = {"_target_": "medgrpo.tracking.base.NullTracker"}
             cfg.export = {"_target_": "medgrpo.evaluation.export.Export"}  # nothing
+            if "reward_rows" in cfg.evaluation:
+                cfg.evaluation.reward_rows = 0  # the first process asks the judge about these
             stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
         if _device(cfg) == "cuda" and "LOCAL_RANK" in os.environ:
             import torch

@@ -67,7 +67,7 @@ def run(cfg: DictConfig) -> float:
         dataset, evaluation, prompt = parts.dataset, parts.evaluation, parts.prompt
         parts.preflight(folder, cfg.export)
         data = parts.read()
-        judging = stack.enter_context(ExitStack())  # ends before the report, which has its bill
+        judging = stack.enter_context(ExitStack())
         judge = open_judge(cfg, judging, folder)
         rewards = build_rewards(cfg, judge)
         reading = Reading(
@@ -124,6 +124,7 @@ def run(cfg: DictConfig) -> float:
             cfg, result, data["validation"], folder=folder,
             answer=lambda held_out, rows: held_out(policy, rows, reading),
         )  # fmt: skip
+        judging.close()  # all processes are here: the first alone goes on to export
         metric = parts.metric.name
         evaluated = write_evaluation(
             folder, stages, parts.metrics, metric,
@@ -141,7 +142,6 @@ def run(cfg: DictConfig) -> float:
                 )  # fmt: skip
         for _, place in trainings.values():
             plot_run(place)
-        judging.close()
         folder.update_summary(
             score=result.score, selection=selection.get("primary"), primary_metric=metric
         )

@@ -210,6 +210,22 @@ def test_one_of_several_processes_uploads(hub, tmp_path):
     assert os.path.exists(tmp_path / "run" / "adapter" / "adapter_model.safetensors")
 
 
+def test_the_bill_is_that_of_all_processes(tmp_path):
+    """Of training each process asks for its part, and of held-out answers the first alone."""
+    done = run_medgrpo(
+        tmp_path, *GRPO[1:], THREE, "rewards=[judges]", "launch=ddp", "evaluation.reward_rows=2",
+        "trainer.args.per_device_train_batch_size=2", "trainer.validation_rows=0",
+        "trainer.args.logging_steps=1", "output_dir=run",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    bill = json.loads((tmp_path / "run" / "summary.json").read_text())["judge"]
+    steps = map(json.loads, (tmp_path / "run" / "telemetry.jsonl").read_text().splitlines())
+    asked = [row["judge/evidently_correctness/verdicts"] for row in steps
+             if "judge/evidently_correctness/verdicts" in row]  # fmt: skip
+    held_out = 2 * 2  # rows, before and after; repeated answers are asked for once
+    assert sum(asked) < bill["evidently_correctness"]["verdicts"] <= sum(asked) + held_out
+
+
 def test_two_ranks_read_a_prompt_once_for_its_group(tmp_path):
     """Under DDP, too: the same completions, and the same weights but for rounding."""
     weights, sampled = [], []

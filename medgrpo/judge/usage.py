@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -64,6 +65,18 @@ def added(
             if value is not None:
                 found[name][key] = value + (before or 0) if key in COUNTS else value
     return found
+
+
+def of_all_processes(found: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The report of each process of the run, all of which have to ask; of one, its own."""
+    torch = sys.modules.get("torch")
+    if torch is None or not (
+        torch.distributed.is_available() and torch.distributed.is_initialized()
+    ):
+        return [found]
+    reports: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(reports, found)
+    return reports
 
 
 def percentile(values: deque[float], percent: int) -> float | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import reduce
 
 from omegaconf import DictConfig
 
 from medgrpo.config.build import build
 from medgrpo.judge.client import Judge
-from medgrpo.judge.usage import added
+from medgrpo.judge.usage import added, of_all_processes
 from medgrpo.rewards.base import Reward
 from medgrpo.rewards.rubric import RubricReward
 from medgrpo.rundir import RunFolder
@@ -17,8 +18,8 @@ from medgrpo.rundir import RunFolder
 def open_judge(cfg: DictConfig, stack: ExitStack, folder: RunFolder | None = None) -> Judge | None:
     """The judge, if a reward or the grader asks for one, tried at once; `stack` closes it.
 
-    What it was asked and cost is in the summary of `folder` then, with what a run that is resumed
-    had asked before.
+    What it was asked and cost is in the summary of `folder` then: by all processes, unless an error
+    ends this one, and with what a run that is resumed had asked before.
     """
     if not any("judge" in node for node in (*cfg.rewards.values(), cfg.grader or {})):
         return None
@@ -27,7 +28,13 @@ def open_judge(cfg: DictConfig, stack: ExitStack, folder: RunFolder | None = Non
     judge.preflight()
     if folder is not None:
         earlier = folder.summary.get("judge") or {}
-        stack.callback(lambda: folder.update_summary(judge=added(earlier, judge.report())))
+
+        def note_bill(kind: object, error: BaseException | None, traceback: object) -> None:
+            own = judge.report()
+            reports = [own] if error else of_all_processes(own)
+            folder.update_summary(judge=reduce(added, reports, earlier))
+
+        stack.push(note_bill)
     return judge
 
 
