@@ -8,6 +8,7 @@ from functools import reduce
 from omegaconf import DictConfig
 
 from medgrpo.config.build import build
+from medgrpo.errors import RunStopped
 from medgrpo.judge.client import Judge
 from medgrpo.judge.usage import added, of_all_processes
 from medgrpo.rewards.base import Reward
@@ -31,7 +32,8 @@ def open_judge(cfg: DictConfig, stack: ExitStack, folder: RunFolder | None = Non
 
         def note_bill(kind: object, error: BaseException | None, traceback: object) -> None:
             own = judge.report()
-            reports = [own] if error else of_all_processes(own)
+            together = error is None or isinstance(error, RunStopped)  # a limit ends all of them
+            reports = of_all_processes(own) if together else [own]
             folder.update_summary(judge=reduce(added, reports, earlier))
 
         stack.push(note_bill)
