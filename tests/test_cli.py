@@ -107,7 +107,7 @@ CONTRADICTIONS = [
     bad(
         "trainer=sft trainer.args.metric_for_best_model=eval_score trainer.validation_rows=8 "
         "dataset.primary_metric=consistency evaluation.shuffles=2 metrics=[standard,shuffled]",
-        "dataset.primary_metric, command line",
+        "dataset.primary_metric (command line)",
         "is of evaluation.shuffles",
         "eval_loss",
     ),

@@ -187,7 +187,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path):
     command += [*SHORT[1:], "output_dir=cut"]
     process = start(tmp_path, *command)
     first, second = tmp_path / "cut" / "seed-1", tmp_path / "cut" / "seed-2"
-    saved = second / "checkpoints" / "checkpoint-2" / "trainer_state.json"
+    saved = second / "checkpoints" / "checkpoint-2" / "manifest.json"  # it is whole
     wait_for(saved.exists, process)
     process.kill()
     process.wait()

@@ -84,7 +84,8 @@ def test_an_exploited_judge_is_noticed_by_the_third_probe(tmp_path, kind):
 def test_stop_means_stop(tmp_path):
     done = exploit(tmp_path, "length", "watch.action=stop")
     assert done.returncode == 1
-    assert f"watch: step {2 * PROBE}: {GAMED} rose" in done.stderr
+    [step] = re.findall(rf"watch: step (\d+): {GAMED} rose", done.stderr)
+    assert int(step) <= 2 * PROBE  # a checkpoint in between is probed, too
     assert "Traceback" not in done.stderr
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["status"] == "stopped"
