@@ -74,7 +74,7 @@ def run(cfg: DictConfig) -> float:
             engine=parts.engine, prompt=prompt, metrics=parts.metrics,
             primary_metric=dataset.primary_metric, grader=build_grader(cfg, judge),
         )  # fmt: skip
-        require_weights([*rewards, reading.grader], data)
+        require_weights(rewards, reading.grader, data)
 
         seed_everything(cfg.seed)
         with Phase("loading the model"):

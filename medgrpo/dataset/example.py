@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
-from typing import TypedDict
+from typing import TypeAlias, TypedDict
+
+Messages: TypeAlias = list[dict[str, str]]  # of a chat: each a role and a content
 
 LETTERS = "ABCDEFGHIJ"
 YES_NO_MAYBE = ("yes", "no", "maybe")  # classes of questions without options

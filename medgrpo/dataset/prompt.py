@@ -22,7 +22,7 @@ from jinja2 import StrictUndefined, TemplateSyntaxError, meta
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import AfterValidator
 
-from medgrpo.dataset.example import LETTERS, Example, gold_text, letters_in
+from medgrpo.dataset.example import LETTERS, Example, Messages, gold_text, letters_in
 from medgrpo.errors import UserError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Prompt:
                 bare, self.shots,
             )  # fmt: skip
 
-    def messages(self, row: Example) -> list[dict[str, str]]:
+    def messages(self, row: Example) -> Messages:
         """The messages of one row: system (unless empty) and user.
 
         A row with `turns` is a conversation: its messages stay as they are, but for the last, which
@@ -106,7 +106,7 @@ class Prompt:
         shown = [turn for one in others[: self.shots] for turn in self._shown(one)]
         return [*[{"role": "system", "content": system}] * bool(system), *shown, *said, user]
 
-    def _shown(self, row: Example) -> list[dict[str, str]]:
+    def _shown(self, row: Example) -> Messages:
         """A training row as a turn that was answered as it should be."""
         fields = {**row, "letters": LETTERS, "answer_with": self.answer_with}
         asked, said = _compiled(self.user).render(fields).strip(), worked_answer(row, self.style)
@@ -121,7 +121,7 @@ class Prompt:
         asked = [{"role": "user", "content": "?"}]
         answered = [*asked, {"role": "assistant", "content": "."}]
 
-        def render(messages: list[dict[str, str]], **more: bool) -> str:
+        def render(messages: Messages, **more: bool) -> str:
             return tokenizer.apply_chat_template(
                 messages, tokenize=False, **self.chat_template_kwargs, **more
             )

@@ -21,6 +21,7 @@ from medgrpo.evaluation.engines.base import (
     Generation,
     OnAnswers,
     Prompts,
+    end_tokens,
     prompt_ids,
 )
 from medgrpo.judge.cache import Cache, cache_key
@@ -39,10 +40,9 @@ class AnswerCache:
         self.seconds_saved = 0.0  # that these took when they were made
         self._engine, self._policy = engine, policy
         self._cache = Cache(path, "evaluation.answer_cache")
-        ends = getattr(getattr(policy.model, "generation_config", None), "eos_token_id", None)
         self._known = [
             weights_hash(policy.model), __version__,
-            [len(policy.tokenizer), policy.tokenizer.eos_token_id, ends],
+            [len(policy.tokenizer), end_tokens(policy)],
             [f"{type(engine).__module__}.{type(engine).__qualname__}", str(engine)],
             {name: _version(name) for name in LIBRARIES},
         ]  # fmt: skip

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
+from medgrpo.dataset.example import Messages
 from medgrpo.judge.usage import Usage, report
 
 if TYPE_CHECKING:
@@ -78,7 +79,6 @@ Verdicts = Callable[[], Awaitable[list[Verdict]]]  # asks for what is decided to
 ASKING: ContextVar[Asking] = ContextVar("asking")  # unset outside a reward
 
 
-Messages: TypeAlias = list[dict[str, str]]  # of a role and a content
 Schema: TypeAlias = "type[BaseModel] | None"
 
 

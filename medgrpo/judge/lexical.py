@@ -15,8 +15,9 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any
 
+from medgrpo.dataset.example import Messages
 from medgrpo.errors import UserError
-from medgrpo.judge.client import Judge, Messages, Reply, Schema
+from medgrpo.judge.client import Judge, Reply, Schema
 
 _STOP = frozenset(
     re.findall(

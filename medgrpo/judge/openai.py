@@ -17,10 +17,11 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Interval, Predicate
 
+from medgrpo.dataset.example import Messages
 from medgrpo.errors import UserError
 from medgrpo.judge.address import Address, BaseUrl
 from medgrpo.judge.cache import Cache, cache_key
-from medgrpo.judge.client import ASKING, Asking, Judge, JudgeError, Limits, Messages, Reply, Schema
+from medgrpo.judge.client import ASKING, Asking, Judge, JudgeError, Limits, Reply, Schema
 from medgrpo.judge.endpoint import Endpoint
 from medgrpo.judge.protocol import Completion, Unavailable
 from medgrpo.judge.request import (

@@ -14,13 +14,13 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Interval
 
+from medgrpo.dataset.example import Messages
 from medgrpo.errors import UserError
 from medgrpo.judge.client import (
     ASKING,
     Asking,
     Judge,
     JudgeError,
-    Messages,
     Reply,
     Schema,
     Verdict,

@@ -151,15 +151,15 @@ class JudgedReward(Reward, ABC):
 
     async def each_once(
         self,
-        judge: Callable[[str, Example], Awaitable[T]],
+        ask: Callable[[str, Example], Awaitable[T]],
         completions: list[Completion],
         columns: dict[str, list[Any]],
     ) -> list[T]:
-        """What `judge` finds of the part of each response that is judged, the same ones once."""
+        """What `ask` finds of the part of each response that is judged, the same ones once."""
         pairs = [(self.reads(text, row), row) for text, row in each_with_row(completions, columns)]
         keys = [(text, repr(row)) for text, row in pairs]
         distinct = dict(zip(keys, pairs, strict=True))
-        found = await asyncio.gather(*(judge(*pair) for pair in distinct.values()))
+        found = await asyncio.gather(*(ask(*pair) for pair in distinct.values()))
         by_key = dict(zip(distinct, found, strict=True))
         return [by_key[key] for key in keys]
 

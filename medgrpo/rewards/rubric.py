@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from typing import Any, Literal
 
 from medgrpo.dataset.example import Example
@@ -40,14 +41,20 @@ _BAITS = {
 _NONE = 0.5  # neither met (1) nor unmet (0): left out of a reply, or a panel of two minds
 
 
-def require_weights(rewards: Sequence[Reward | None], data: Mapping[str, Any]) -> None:
-    """UserError where a rubric of the splits `data` has a category without a weight."""
-    weighted = [one for one in rewards if isinstance(one, RubricReward) and one.weights]
-    for row in (row for split in data.values() for row in split) if weighted else ():
-        rubric = Rubric.of(row)
-        for reward in weighted:
-            for one in rubric.criteria if rubric else ():
-                reward.weighted(one, row)
+def require_weights(
+    rewards: Sequence[Reward], grader: Reward | None, data: Mapping[str, Any]
+) -> None:
+    """UserError where a rubric of the splits `data` has a category without a weight.
+
+    The `grader` sees held-out answers alone, so rows of "train" need no weight of it.
+    """
+    for split, rows in data.items():
+        asked = rewards if split == "train" else [*rewards, grader]
+        weighted = [one for one in asked if isinstance(one, RubricReward) and one.weights]
+        for row in rows if weighted else ():
+            if rubric := Rubric.of(row):
+                for reward, one in product(weighted, rubric.criteria):
+                    reward.weighted(one, row)
 
 
 class RubricReward(JudgedReward):

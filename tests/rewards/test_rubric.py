@@ -65,10 +65,12 @@ def test_weights_of_categories_replace_points():
     reward = RubricReward(judge=LexicalJudge(), weights={"Essential": 1.0})
     for refused in (
         lambda: scores(reward, [row()], ["vitamin C"]),
-        lambda: require_weights([None, reward], {"train": [row()], "test": []}),  # before training
+        lambda: require_weights([reward], None, {"train": [row()], "test": []}),  # before training
+        lambda: require_weights([], reward, {"train": [], "test": [row()]}),
     ):
         with pytest.raises(UserError, match="row r0 has a criterion of Optional"):
             refused()
+    require_weights([], reward, {"train": [row()], "test": []})  # a grader sees no training row
 
 
 @pytest.mark.parametrize(("calls", "expected"), [("all", 1), ("each", 3)])

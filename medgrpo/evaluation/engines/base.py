@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 from medgrpo.config.schema import Problem
-from medgrpo.dataset.example import Example
+from medgrpo.dataset.example import Example, Messages
 from medgrpo.errors import UserError
 from medgrpo.model.base import Policy
 
@@ -26,8 +26,7 @@ class Generation(NamedTuple):
     truncated: bool  # cut off at max_new_tokens, before an end token
 
 
-Chat: TypeAlias = list[dict[str, str]]  # messages of a role and a content
-Prompts: TypeAlias = Sequence[Chat]
+Prompts: TypeAlias = Sequence[Messages]
 Labels: TypeAlias = Sequence[Sequence[str]]  # of each prompt
 OnAnswers: TypeAlias = Callable[[Mapping[int, Generation]], None]
 OnText: TypeAlias = Callable[[str], None]
@@ -100,7 +99,7 @@ class Engine(Protocol):
     def stream(
         self,
         policy: Policy,
-        prompt: Chat,
+        prompt: Messages,
         decoding: Decoding,
         *,
         on_text: OnText,
@@ -115,6 +114,13 @@ class Engine(Protocol):
         (answer,) = self.generate(policy, [prompt], decoding)
         on_text(answer.text)
         return answer
+
+
+def end_tokens(policy: Policy) -> list[int]:
+    """Ids of the tokens that end an answer: of the generation config and of the tokenizer."""
+    ends = policy.model.generation_config.eos_token_id
+    ends = {*(ends if isinstance(ends, list) else [ends]), policy.tokenizer.eos_token_id}
+    return sorted(ends - {None})
 
 
 def prompt_ids(

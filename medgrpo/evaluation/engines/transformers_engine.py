@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from medgrpo.dataset.example import Messages
 from medgrpo.evaluation.engines.base import (
     SEED,
-    Chat,
     Decoding,
     Engine,
     Generation,
@@ -22,6 +22,7 @@ from medgrpo.evaluation.engines.base import (
     OnAnswers,
     OnText,
     Prompts,
+    end_tokens,
     prompt_ids,
     unheard,
 )
@@ -71,7 +72,7 @@ class TransformersEngine(Engine):
     def stream(
         self,
         policy: Policy,
-        prompt: Chat,
+        prompt: Messages,
         decoding: Decoding,
         *,
         on_text: OnText,
@@ -135,9 +136,6 @@ def _settings(policy: Policy, decoding: Decoding) -> GenerationConfig:
     """A generation config that leaves nothing to the one that the model carries."""
     from transformers import GenerationConfig
 
-    model, tokenizer = policy
-    ends = model.generation_config.eos_token_id
-    ends = {*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id} - {None}
     return GenerationConfig(
         max_new_tokens=decoding.max_new_tokens,
         do_sample=decoding.temperature > 0,
@@ -148,8 +146,8 @@ def _settings(policy: Policy, decoding: Decoding) -> GenerationConfig:
         repetition_penalty=1.0,
         no_repeat_ngram_size=0,
         use_cache=True,
-        eos_token_id=sorted(ends),
-        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=end_tokens(policy),
+        pad_token_id=policy.tokenizer.pad_token_id,
     )
 
 
